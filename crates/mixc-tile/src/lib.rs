@@ -1,0 +1,23 @@
+//! The tile IR: one kernel as a program over tiles.
+//!
+//! In: kernels made by the scheduler or read from text. Out: the same kernels printed, parsed,
+//! verified, and executed by an interpreter. It knows no mixer, no rewriting and no machine code.
+//!
+//! A kernel runs its body once for every point of its grid, in any order and in parallel. A body
+//! moves tiles between tensors in global memory and buffers, whose extents are compile-time
+//! constants, and computes on buffers. Every computing statement is in index notation: it declares
+//! local axes with constant extents, and accesses name the axis that indexes each dimension.
+//!
+//! # Numerics
+//! - Buffers hold f32. Loads convert from the tensor's element type, stores round to it (nearest even).
+//!   Integer and boolean tensors load as the nearest f32.
+//! - Expressions follow `mixc_ir::Func` in f32. `select` never looks at the untaken branch.
+//! - An element outside the tensor's bounds loads as 0 and is not stored.
+//! - `contract` accumulates in f32, in any order. `reduce` by `max` ignores nothing: NaN propagates.
+
+mod kernel;
+
+pub use kernel::{
+    Access, Axis, Buf, BufId, Compare, Cond, Expr, GridAxis, Kernel, LoadIx, Place, ReduceKind, ScanKind,
+    Space, Stmt, TensorArg, Usage,
+};
