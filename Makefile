@@ -1,0 +1,34 @@
+# Two commands matter: `make test` runs every test, `make demo` does the main job on real input.
+# Both begin with `make setup`, which installs or names what is missing.
+
+CARGO ?= cargo
+MIXC  := target/release/mixc
+
+.PHONY: help setup build test check lint demo bench clean
+
+help:
+	@echo "make setup   check the machine for what the build needs"
+	@echo "make test    set-up, style checks and every test"
+	@echo "make demo    release build, then mixers on real input, as a table"
+	@echo "make bench   benchmarks, appended to benches/results/"
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	$(CARGO) build --release --locked --bin mixc
+
+lint: setup
+	@scripts/lint.sh
+
+test: lint
+	$(CARGO) test --workspace --locked
+
+demo: build
+	@scripts/demo.sh $(MIXC)
+
+bench: build
+	@benches/run.sh $(MIXC)
+
+clean:
+	$(CARGO) clean
