@@ -141,20 +141,64 @@ pub struct Cond {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stmt {
     /// Sequential: `var` takes lo, lo + 1, ... below hi (from the top down if `reverse`).
-    For { var: Name, lo: Ix, hi: Ix, reverse: bool, body: Vec<Stmt> },
-    If { cond: Cond, then: Vec<Stmt>, otherwise: Vec<Stmt> },
+    For {
+        var: Name,
+        lo: Ix,
+        hi: Ix,
+        reverse: bool,
+        body: Vec<Stmt>,
+    },
+    If {
+        cond: Cond,
+        then: Vec<Stmt>,
+        otherwise: Vec<Stmt>,
+    },
     /// dst = tensor[index] over the local axes; 0 outside the tensor's bounds.
-    Load { axes: Vec<Axis>, dst: Access, tensor: Name, index: Vec<LoadIx> },
+    Load {
+        axes: Vec<Axis>,
+        dst: Access,
+        tensor: Name,
+        index: Vec<LoadIx>,
+    },
     /// tensor[index] = src over the local axes; elements outside the bounds are dropped.
-    Store { axes: Vec<Axis>, tensor: Name, index: Vec<Ix>, src: Expr },
+    Store {
+        axes: Vec<Axis>,
+        tensor: Name,
+        index: Vec<Ix>,
+        src: Expr,
+    },
     /// dst = expr, elementwise over the local axes. `dst` may be read in `expr` at the same place only.
-    Map { axes: Vec<Axis>, dst: Access, expr: Expr },
+    Map {
+        axes: Vec<Axis>,
+        dst: Access,
+        expr: Expr,
+    },
     /// dst = reduction of expr over the axes that `dst` lacks; with `accumulate`, of dst and those.
-    Reduce { axes: Vec<Axis>, kind: ReduceKind, accumulate: bool, dst: Access, expr: Expr },
+    Reduce {
+        axes: Vec<Axis>,
+        kind: ReduceKind,
+        accumulate: bool,
+        dst: Access,
+        expr: Expr,
+    },
     /// dst (+)= sum of a * b over the axes that `dst` lacks: a matrix product. Each local axis occurs
     /// in exactly two of the three, or in all (a batch axis).
-    Contract { axes: Vec<Axis>, accumulate: bool, dst: Access, a: Access, b: Access },
+    Contract {
+        axes: Vec<Axis>,
+        accumulate: bool,
+        dst: Access,
+        a: Access,
+        b: Access,
+    },
     /// dst = running sum or product of expr along `along`, up to and with each position; without it
     /// if `exclusive`; from the end if `reverse`.
-    Scan { axes: Vec<Axis>, along: Name, kind: ScanKind, exclusive: bool, reverse: bool, dst: Access, expr: Expr },
+    Scan {
+        axes: Vec<Axis>,
+        along: Name,
+        kind: ScanKind,
+        exclusive: bool,
+        reverse: bool,
+        dst: Access,
+        expr: Expr,
+    },
 }

@@ -15,9 +15,15 @@
 //! - An element outside the tensor's bounds loads as 0 and is not stored.
 //! - `contract` accumulates in f32, in any order. `reduce` by `max` ignores nothing: NaN propagates.
 
+mod interp;
 mod kernel;
+mod print;
 
-pub use kernel::{
-    Access, Axis, Buf, BufId, Compare, Cond, Expr, GridAxis, Kernel, LoadIx, Place, ReduceKind, ScanKind,
-    Space, Stmt, TensorArg, Usage,
+pub use interp::{
+    KernelArgs, Order, Race, RunError, RunOptions, TensorData, interpret, interpret_with,
 };
+pub use kernel::{
+    Access, Axis, Buf, BufId, Compare, Cond, Expr, GridAxis, Kernel, LoadIx, Place, ReduceKind,
+    ScanKind, Space, Stmt, TensorArg, Usage,
+};
+pub use print::Show;
