@@ -9,8 +9,8 @@ use std::sync::Arc;
 pub enum TensorError {
     #[error("{found} values do not fill a tensor of shape {shape:?}, which has {expected}")]
     Length { shape: Vec<usize>, expected: usize, found: usize },
-    #[error("{order:?} is not an order of the {rank} axes")]
-    Order { order: Vec<usize>, rank: usize },
+    #[error("{order:?} is not an order of the axes of shape {shape:?}")]
+    Order { order: Vec<Option<usize>>, shape: Vec<usize> },
 }
 
 /// A tensor in host memory: shape, strides in elements, and shared bytes. Views share memory;
@@ -159,16 +159,22 @@ impl Tensor {
 
     /// A view with axis `order[n]` of this tensor as its axis `n`; shares memory.
     pub fn permuted(&self, order: &[usize]) -> Result<Tensor, TensorError> {
-        let mut seen = vec![false; self.rank()];
-        let fits = order.len() == self.rank()
-            && order.iter().all(|&a| a < seen.len() && !std::mem::replace(&mut seen[a], true));
+        self.rearranged(&order.iter().map(|&axis| Some(axis)).collect::<Vec<_>>())
+    }
+
+    /// A view with axis `axes[n]` of this tensor as its axis `n`, or a new axis of size 1 where that
+    /// is None. Axes that are not named are dropped and must have size 1. Shares memory.
+    pub fn rearranged(&self, axes: &[Option<usize>]) -> Result<Tensor, TensorError> {
+        let named = |axis: usize| axes.iter().filter(|a| **a == Some(axis)).count();
+        let fits = axes.iter().flatten().all(|&a| a < self.rank())
+            && (0..self.rank()).all(|a| named(a) == 1 || (named(a) == 0 && self.shape[a] == 1));
         if !fits {
-            return Err(TensorError::Order { order: order.to_vec(), rank: self.rank() });
+            return Err(TensorError::Order { order: axes.to_vec(), shape: self.shape.clone() });
         }
         Ok(Tensor {
             dtype: self.dtype,
-            shape: order.iter().map(|&a| self.shape[a]).collect(),
-            strides: order.iter().map(|&a| self.strides[a]).collect(),
+            shape: axes.iter().map(|a| a.map_or(1, |a| self.shape[a])).collect(),
+            strides: axes.iter().map(|a| a.map_or(1, |a| self.strides[a])).collect(),
             bytes: self.bytes.clone(),
         })
     }
@@ -262,6 +268,15 @@ mod tests {
         assert!(empty.is_contiguous() && empty.to_f64().is_empty());
         assert!(empty.permuted(&[2, 0, 1]).unwrap().contiguous().is_empty());
         assert_eq!(Tensor::from_f64(DType::F32, &[], &[4.0]).unwrap().get(&[]), 4.0);
+    }
+
+    #[test]
+    fn axes_of_size_1_can_be_dropped_and_added() {
+        let t = Tensor::from_f64(DType::F32, &[2, 1, 3], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        let v = t.rearranged(&[Some(2), None, Some(0)]).unwrap();
+        assert_eq!(v.shape(), [3, 1, 2]);
+        assert_eq!(v.to_f64(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert!(t.rearranged(&[Some(2), Some(1)]).is_err());
     }
 
     #[test]
