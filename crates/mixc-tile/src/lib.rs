@@ -18,6 +18,7 @@
 mod interp;
 mod kernel;
 mod print;
+pub mod text;
 
 pub use interp::{
     KernelArgs, Order, Race, RunError, RunOptions, TensorData, interpret, interpret_with,
@@ -27,3 +28,4 @@ pub use kernel::{
     ScanKind, Space, Stmt, TensorArg, Usage,
 };
 pub use print::Show;
+pub use text::{parse_kernel, parse_kernels};

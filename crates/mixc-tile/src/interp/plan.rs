@@ -167,6 +167,12 @@ type Checked<T> = Result<T, String>;
 impl<'k> Resolver<'k, '_> {
     fn check_arguments(&self) -> Result<(), RunError> {
         let kernel = self.kernel;
+        if let Some(buf) = kernel.bufs.iter().find(|b| buffer_len(&b.shape).is_none()) {
+            return Err(RunError::IllFormed {
+                statement: format!("{} {}: {:?}", buf.space.name(), buf.name, buf.shape),
+                what: format!("the buffer has more than {MAX_BUFFER} elements"),
+            });
+        }
         let missing = |what, name: &Name| RunError::Missing {
             kernel: kernel.name.clone(),
             what,
@@ -573,6 +579,17 @@ impl<'k> Resolver<'k, '_> {
 
 fn is_unit_inner(data: &TensorData) -> bool {
     data.strides.last() == Some(&1) || data.shape.last().is_none_or(|n| *n <= 1)
+}
+
+/// Largest buffer that the interpreter makes, in elements: a slip in a shape shall not exhaust memory.
+const MAX_BUFFER: usize = 1 << 28;
+
+/// Number of elements, None if there are too many.
+fn buffer_len(shape: &[usize]) -> Option<usize> {
+    let product = shape
+        .iter()
+        .try_fold(1usize, |product, n| product.checked_mul(*n));
+    product.filter(|n| *n <= MAX_BUFFER)
 }
 
 /// The statement on one line: of a loop or condition only its head.
