@@ -91,7 +91,12 @@ impl Ix {
     /// Both operands of a binary node.
     pub fn operands(&self) -> Option<(&Ix, &Ix)> {
         match self {
-            Ix::Add(a, b) | Ix::Sub(a, b) | Ix::Mul(a, b) | Ix::Div(a, b) | Ix::Mod(a, b) | Ix::Min(a, b)
+            Ix::Add(a, b)
+            | Ix::Sub(a, b)
+            | Ix::Mul(a, b)
+            | Ix::Div(a, b)
+            | Ix::Mod(a, b)
+            | Ix::Min(a, b)
             | Ix::Max(a, b) => Some((a, b)),
             Ix::Const(_) | Ix::Axis(_) | Ix::Dim(_) | Ix::Elem(..) => None,
         }
@@ -146,9 +151,10 @@ impl Ix {
         }
         match self {
             Ix::Const(_) | Ix::Axis(_) | Ix::Dim(_) => self.clone(),
-            Ix::Elem(tensor, index) => {
-                Ix::Elem(tensor.clone(), index.iter().map(|ix| ix.replace(leaf)).collect())
-            }
+            Ix::Elem(tensor, index) => Ix::Elem(
+                tensor.clone(),
+                index.iter().map(|ix| ix.replace(leaf)).collect(),
+            ),
             Ix::Add(a, b) => a.replace(leaf) + b.replace(leaf),
             Ix::Sub(a, b) => a.replace(leaf) - b.replace(leaf),
             Ix::Mul(a, b) => a.replace(leaf) * b.replace(leaf),
@@ -199,21 +205,33 @@ impl Ix {
     /// The expression as `sum of coefficient * axis + rest`, if it is linear in its axes.
     pub fn affine(&self) -> Option<Affine> {
         match self {
-            Ix::Axis(name) => {
-                Some(Affine { terms: BTreeMap::from([(name.clone(), Ix::Const(1))]), rest: Ix::Const(0) })
-            }
+            Ix::Axis(name) => Some(Affine {
+                terms: BTreeMap::from([(name.clone(), Ix::Const(1))]),
+                rest: Ix::Const(0),
+            }),
             Ix::Add(a, b) => Some(a.affine()?.plus(b.affine()?, 1)),
             Ix::Sub(a, b) => Some(a.affine()?.plus(b.affine()?, -1)),
             Ix::Mul(a, b) => {
                 let (a, b) = (a.affine()?, b.affine()?);
-                let (linear, factor) = if b.terms.is_empty() { (a, b.rest) } else { (b, a.constant()?) };
+                let (linear, factor) = if b.terms.is_empty() {
+                    (a, b.rest)
+                } else {
+                    (b, a.constant()?)
+                };
                 let scaled = |ix: Ix| ix * factor.clone();
                 Some(Affine {
-                    terms: linear.terms.into_iter().map(|(n, c)| (n, scaled(c))).collect(),
+                    terms: linear
+                        .terms
+                        .into_iter()
+                        .map(|(n, c)| (n, scaled(c)))
+                        .collect(),
                     rest: scaled(linear.rest),
                 })
             }
-            _ if self.axes().is_empty() => Some(Affine { terms: BTreeMap::new(), rest: self.clone() }),
+            _ if self.axes().is_empty() => Some(Affine {
+                terms: BTreeMap::new(),
+                rest: self.clone(),
+            }),
             _ => None,
         }
     }
@@ -235,7 +253,11 @@ impl Affine {
                 self.terms.insert(name, new);
             }
         }
-        self.rest = if sign > 0 { self.rest + other.rest } else { self.rest - other.rest };
+        self.rest = if sign > 0 {
+            self.rest + other.rest
+        } else {
+            self.rest - other.rest
+        };
         self
     }
 
@@ -250,7 +272,11 @@ impl Affine {
 
 fn floor_div(a: i64, b: i64) -> Option<i64> {
     let q = a.checked_div(b)?;
-    Some(if a % b != 0 && (a < 0) != (b < 0) { q - 1 } else { q })
+    Some(if a % b != 0 && (a < 0) != (b < 0) {
+        q - 1
+    } else {
+        q
+    })
 }
 
 /// `i0 * C + i1`, `h / (H / G)`, `min(T, 4)`, `block[i / 64, n]`; sizes start with `#` only where
@@ -281,10 +307,18 @@ impl fmt::Display for Ix {
             Ix::Mod(a, b) => ("%", a, b),
         };
         let own = level(self);
-        if level(a) < own { write!(f, "({a})")? } else { write!(f, "{a}")? }
+        if level(a) < own {
+            write!(f, "({a})")?
+        } else {
+            write!(f, "{a}")?
+        }
         write!(f, " {symbol} ")?;
         // All operators group to the left, so the right operand needs a strictly higher level.
-        if level(b) <= own { write!(f, "({b})") } else { write!(f, "{b}") }
+        if level(b) <= own {
+            write!(f, "({b})")
+        } else {
+            write!(f, "{b}")
+        }
     }
 }
 
@@ -296,7 +330,12 @@ mod tests {
     fn division_rounds_down_and_mod_has_the_divisors_sign() {
         assert_eq!(Ix::Const(-7) / 2, Ix::Const(-4));
         assert_eq!(Ix::Const(-7) % 2, Ix::Const(1));
-        assert_eq!(Ix::dim("T").ceil_div(Ix::Const(64)).eval_sizes(&[("T".into(), 65)].into()), Some(2));
+        assert_eq!(
+            Ix::dim("T")
+                .ceil_div(Ix::Const(64))
+                .eval_sizes(&[("T".into(), 65)].into()),
+            Some(2)
+        );
     }
 
     #[test]

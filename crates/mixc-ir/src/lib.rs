@@ -18,13 +18,16 @@ mod func;
 mod index;
 mod program;
 mod term;
+mod text;
 
 pub use func::Func;
 pub use index::{Affine, Ix};
 pub use program::{
-    Carry, Constraint, DType, Kind, Let, Output, Program, Relation, Scalar, Scan, Split, Stmt, Tensor,
+    Carry, Constraint, DType, Kind, Let, Output, Program, Relation, Scalar, Scan, Split, Stmt,
+    Tensor,
 };
 pub use term::{ReduceOp, T, Term};
+pub use text::{parse_program, parse_term};
 
 /// A name of a tensor, axis, size or scalar.
 pub type Name = std::sync::Arc<str>;

@@ -4,7 +4,9 @@ use crate::{Ix, Name, T};
 use std::collections::BTreeMap;
 
 /// Element type of a tensor in memory. Arithmetic is in f32 whatever is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum DType {
     F32,
@@ -40,7 +42,9 @@ impl DType {
 
     pub fn by_name(name: &str) -> Option<DType> {
         use DType::*;
-        [F32, F16, Bf16, F64, I32, I64, Bool].into_iter().find(|d| d.name() == name)
+        [F32, F16, Bf16, F64, I32, I64, Bool]
+            .into_iter()
+            .find(|d| d.name() == name)
     }
 }
 
@@ -187,6 +191,8 @@ impl Program {
 
     /// The split that made `axis` its outer or inner part.
     pub fn split_of(&self, axis: &str) -> Option<&Split> {
-        self.splits.iter().find(|s| &*s.outer == axis || &*s.inner == axis)
+        self.splits
+            .iter()
+            .find(|s| &*s.outer == axis || &*s.inner == axis)
     }
 }

@@ -33,36 +33,91 @@ pub enum Term {
     /// An integer expression as a real number (index arithmetic, sizes).
     Index(Ix),
     /// An element of an input, of a let-bound tensor or of a carried state; 0 outside the bounds.
-    Read { tensor: Name, index: Vec<Ix> },
+    Read {
+        tensor: Name,
+        index: Vec<Ix>,
+    },
     /// An elementwise function.
-    Map { f: Func, args: Vec<T> },
+    Map {
+        f: Func,
+        args: Vec<T>,
+    },
     /// A sum of terms.
     Add(Vec<T>),
     /// Sum over `axes` of the product of the factors; a plain product if `axes` is empty.
-    Sum { axes: Vec<Name>, factors: Vec<T> },
+    Sum {
+        axes: Vec<Name>,
+        factors: Vec<T>,
+    },
     /// Another reduction over `axes`, of the unmasked positions.
-    Reduce { op: ReduceOp, axes: Vec<Name>, mask: T, body: T },
+    Reduce {
+        op: ReduceOp,
+        axes: Vec<Name>,
+        mask: T,
+        body: T,
+    },
     /// exp(score) / sum over `axes` of exp(score), of the unmasked positions; 0 where masked.
     /// A tensor over `axes` too.
-    Softmax { axes: Vec<Name>, score: T, mask: T },
+    Softmax {
+        axes: Vec<Name>,
+        score: T,
+        mask: T,
+    },
     /// sum over `axes` of mask * exp(score - max score) * value, in one pass with rescaling
     /// (Milakov & Gimelshein 2018, arXiv 1805.02867).
-    Online { axes: Vec<Name>, score: T, mask: T, value: T },
+    Online {
+        axes: Vec<Name>,
+        score: T,
+        mask: T,
+        value: T,
+    },
     /// L[i,j](decay), the decay a term over `j`; with `strict`: [j < i] * prod over j < m < i.
-    Ss { j: Name, i: Name, strict: bool, decay: T },
+    Ss {
+        j: Name,
+        i: Name,
+        strict: bool,
+        decay: T,
+    },
     /// S_i = decay_i * S_{i-1} + input_i from S_{-1} = init; decay and input are terms over `j`,
     /// the result is one over `i`. With `strict`: the state before step i.
-    Scan { j: Name, i: Name, strict: bool, decay: T, input: T, init: T },
+    Scan {
+        j: Name,
+        i: Name,
+        strict: bool,
+        decay: T,
+        input: T,
+        init: T,
+    },
     /// The state of the same recurrence after the last step.
-    Last { j: Name, decay: T, input: T, init: T },
+    Last {
+        j: Name,
+        decay: T,
+        input: T,
+        init: T,
+    },
     /// prod of body over positions up to and with `axis` (without, if `exclusive`).
-    CumProd { axis: Name, exclusive: bool, body: T },
+    CumProd {
+        axis: Name,
+        exclusive: bool,
+        body: T,
+    },
     /// prod of body over positions strictly after `axis`.
-    SufProd { axis: Name, body: T },
+    SufProd {
+        axis: Name,
+        body: T,
+    },
     /// Sum of body over positions up to and with `axis`.
-    CumSum { axis: Name, body: T },
+    CumSum {
+        axis: Name,
+        body: T,
+    },
     /// Undoes the splitting of `axis` into `outer` and `inner` (see [`crate::Split`]).
-    Merge { axis: Name, outer: Name, inner: Name, body: T },
+    Merge {
+        axis: Name,
+        outer: Name,
+        inner: Name,
+        body: T,
+    },
 }
 
 impl Term {
@@ -79,7 +134,10 @@ impl Term {
     }
 
     pub fn read(tensor: &str, index: Vec<Ix>) -> T {
-        Arc::new(Term::Read { tensor: tensor.into(), index })
+        Arc::new(Term::Read {
+            tensor: tensor.into(),
+            index,
+        })
     }
 
     pub fn map(f: Func, args: Vec<T>) -> T {
@@ -114,9 +172,16 @@ impl Term {
             Term::Sum { factors, .. } => factors.iter().collect(),
             Term::Reduce { mask, body, .. } => vec![mask, body],
             Term::Softmax { score, mask, .. } => vec![score, mask],
-            Term::Online { score, mask, value, .. } => vec![score, mask, value],
+            Term::Online {
+                score, mask, value, ..
+            } => vec![score, mask, value],
             Term::Ss { decay, .. } => vec![decay],
-            Term::Scan { decay, input, init, .. } | Term::Last { decay, input, init, .. } => {
+            Term::Scan {
+                decay, input, init, ..
+            }
+            | Term::Last {
+                decay, input, init, ..
+            } => {
                 vec![decay, input, init]
             }
             Term::CumProd { body, .. }
@@ -141,11 +206,16 @@ impl Term {
             Term::Sum { factors, .. } => factors.iter_mut().for_each(set),
             Term::Reduce { mask, body, .. } => [mask, body].into_iter().for_each(set),
             Term::Softmax { score, mask, .. } => [score, mask].into_iter().for_each(set),
-            Term::Online { score, mask, value, .. } => [score, mask, value].into_iter().for_each(set),
+            Term::Online {
+                score, mask, value, ..
+            } => [score, mask, value].into_iter().for_each(set),
             Term::Ss { decay, .. } => set(decay),
-            Term::Scan { decay, input, init, .. } | Term::Last { decay, input, init, .. } => {
-                [decay, input, init].into_iter().for_each(set)
+            Term::Scan {
+                decay, input, init, ..
             }
+            | Term::Last {
+                decay, input, init, ..
+            } => [decay, input, init].into_iter().for_each(set),
             Term::CumProd { body, .. }
             | Term::SufProd { body, .. }
             | Term::CumSum { body, .. }
@@ -160,7 +230,9 @@ impl Term {
         match self {
             Term::Index(ix) => axes.extend(ix.axes()),
             Term::Read { index, .. } => axes.extend(index.iter().flat_map(Ix::axes)),
-            Term::Sum { axes: bound, .. } | Term::Reduce { axes: bound, .. } | Term::Online { axes: bound, .. } => {
+            Term::Sum { axes: bound, .. }
+            | Term::Reduce { axes: bound, .. }
+            | Term::Online { axes: bound, .. } => {
                 bound.iter().for_each(|a| {
                     axes.remove(a);
                 });
@@ -179,7 +251,9 @@ impl Term {
             Term::CumProd { axis, .. } | Term::SufProd { axis, .. } | Term::CumSum { axis, .. } => {
                 axes.insert(axis.clone());
             }
-            Term::Merge { axis, outer, inner, .. } => {
+            Term::Merge {
+                axis, outer, inner, ..
+            } => {
                 axes.remove(outer);
                 axes.remove(inner);
                 axes.insert(axis.clone());
@@ -192,7 +266,9 @@ impl Term {
     /// Axes that the node itself binds (they are not free in its value because of it).
     pub fn bound_axes(&self) -> Vec<Name> {
         match self {
-            Term::Sum { axes, .. } | Term::Reduce { axes, .. } | Term::Online { axes, .. } => axes.clone(),
+            Term::Sum { axes, .. } | Term::Reduce { axes, .. } | Term::Online { axes, .. } => {
+                axes.clone()
+            }
             Term::Scan { j, .. } | Term::Last { j, .. } => vec![j.clone()],
             Term::Merge { outer, inner, .. } => vec![outer.clone(), inner.clone()],
             _ => vec![],
@@ -226,9 +302,16 @@ impl Term {
         };
         // Axes that the node binds are shadowed inside it.
         let bound = self.bound_axes();
-        let inner: BTreeMap<Name, Ix> =
-            map.iter().filter(|(n, _)| !bound.contains(n)).map(|(n, ix)| (n.clone(), ix.clone())).collect();
-        let children = self.children().into_iter().map(|c| c.substitute(&inner)).collect();
+        let inner: BTreeMap<Name, Ix> = map
+            .iter()
+            .filter(|(n, _)| !bound.contains(n))
+            .map(|(n, ix)| (n.clone(), ix.clone()))
+            .collect();
+        let children = self
+            .children()
+            .into_iter()
+            .map(|c| c.substitute(&inner))
+            .collect();
         let mut new = self.with_children(children);
         match &mut new {
             Term::Index(ix) => *ix = ix.substitute(map),
