@@ -19,6 +19,7 @@ mod interp;
 mod kernel;
 mod print;
 pub mod text;
+pub mod verify;
 
 pub use interp::{
     KernelArgs, Order, Race, RunError, RunOptions, TensorData, interpret, interpret_with,
@@ -29,3 +30,4 @@ pub use kernel::{
 };
 pub use print::Show;
 pub use text::{parse_kernel, parse_kernels};
+pub use verify::{VerifyError, verify};

@@ -27,6 +27,24 @@ impl Kernel {
             depth: 0,
         }
     }
+
+    /// A statement on one line: of a loop or condition only its head.
+    pub fn headline(&self, stmt: &Stmt) -> String {
+        match stmt {
+            Stmt::For {
+                var,
+                lo,
+                hi,
+                reverse,
+                ..
+            } => {
+                let reverse = if *reverse { "reverse " } else { "" };
+                format!("for {var} in {reverse}{lo} .. {hi}")
+            }
+            Stmt::If { cond, .. } => format!("if {cond}"),
+            _ => self.show(stmt).to_string(),
+        }
+    }
 }
 
 impl<'a, N> Show<'a, N> {

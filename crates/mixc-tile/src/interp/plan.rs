@@ -278,7 +278,7 @@ impl<'k> Resolver<'k, '_> {
     fn stmt(&mut self, stmt: &'k Stmt) -> Result<Op<'k>, RunError> {
         let kernel = self.kernel;
         let ill_formed = |what| RunError::IllFormed {
-            statement: headline(kernel, stmt),
+            statement: kernel.headline(stmt),
             what,
         };
         match stmt {
@@ -590,14 +590,4 @@ fn buffer_len(shape: &[usize]) -> Option<usize> {
         .iter()
         .try_fold(1usize, |product, n| product.checked_mul(*n));
     product.filter(|n| *n <= MAX_BUFFER)
-}
-
-/// The statement on one line: of a loop or condition only its head.
-pub fn headline(kernel: &Kernel, stmt: &Stmt) -> String {
-    let text = kernel.show(stmt).to_string();
-    text.lines()
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(" {")
-        .to_string()
 }

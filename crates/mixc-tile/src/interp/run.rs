@@ -1,6 +1,6 @@
 //! Executes a resolved kernel.
 
-use super::plan::{Index, Kind, Op, Placed, Plan, Source, Tile, Value, headline};
+use super::plan::{Index, Kind, Op, Placed, Plan, Source, Tile, Value};
 use super::{KernelArgs, Order, Race, RunError, RunOptions, TensorData, round_to};
 use crate::{Compare, Kernel, ReduceKind, ScanKind, Stmt};
 
@@ -113,7 +113,7 @@ impl Machine<'_> {
     }
 
     fn error(&self, stmt: &Stmt, fault: Fault) -> RunError {
-        let (statement, point) = (headline(self.kernel, stmt), self.coordinates(self.point));
+        let (statement, point) = (self.kernel.headline(stmt), self.coordinates(self.point));
         match fault {
             Fault::Arithmetic(what) => RunError::Fault {
                 statement,
