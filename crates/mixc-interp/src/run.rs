@@ -5,7 +5,7 @@ use crate::compile::{Compiled, Names, SplitSizes, compile};
 use crate::node::Memory;
 use crate::sizes::{bind_sizes, scalar_values};
 use crate::{Array, EvalError, Inputs};
-use mixc_ir::{Ix, Let, Name, Program, Scan, Split, Stmt, T};
+use mixc_ir::{Ix, Let, Name, Output, Program, Scan, Split, Stmt, T};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the names in a term mean.
@@ -55,19 +55,15 @@ pub fn eval(program: &Program, inputs: &Inputs) -> Result<BTreeMap<Name, Array>,
             Stmt::Scan(scan) => machine.run_scan(scan)?,
         }
     }
-    let outputs = program.outputs.iter().map(|output| {
-        let missing = || malformed(&output.name, "no statement defines this output");
-        let (id, shape) = machine
-            .names
-            .tensors
-            .get(&output.name)
-            .ok_or_else(missing)?;
-        Ok((
-            output.name.clone(),
-            Array::new(shape.clone(), machine.tensors[*id].clone()),
-        ))
-    });
-    outputs.collect()
+    program
+        .outputs
+        .iter()
+        .map(|output| {
+            machine
+                .output(output)
+                .map(|array| (output.name.clone(), array))
+        })
+        .collect()
 }
 
 /// A term as a tensor over `axes`, which must contain its free axes.
@@ -114,6 +110,8 @@ struct Machine {
     names: Names,
     tensors: Vec<Vec<f64>>,
     slots: Vec<i64>,
+    /// Axes of everything that an output may name.
+    results: BTreeMap<Name, Vec<Name>>,
 }
 
 impl Machine {
@@ -263,7 +261,42 @@ impl Machine {
             &one.value,
         )?;
         let array = self.array(&compiled, &one.axes, &one.name)?;
+        self.results.insert(one.name.clone(), one.axes.clone());
         self.define(&one.name, array)
+    }
+
+    /// The value that an output names, its axes in the order of the output.
+    fn output(&self, output: &Output) -> Result<Array, EvalError> {
+        let bad = |message: &str| malformed(&output.name, message);
+        let axes = self
+            .results
+            .get(&output.name)
+            .ok_or_else(|| bad("no statement defines this output"))?;
+        let (id, shape) = self
+            .names
+            .tensors
+            .get(&output.name)
+            .ok_or_else(|| bad("it has no value"))?;
+        let from: Option<Vec<usize>> = output
+            .axes
+            .iter()
+            .map(|axis| axes.iter().position(|a| a == axis))
+            .collect();
+        let from = from
+            .filter(|from| from.len() == axes.len())
+            .ok_or_else(|| bad("its axes are others"))?;
+        let all_strides = strides(shape);
+        let out_shape: Vec<usize> = from.iter().map(|n| shape[*n]).collect();
+        let out_strides = strides(&out_shape);
+        let mut out = Array::filled(out_shape, 0.0)?;
+        for (at, value) in out.data.iter_mut().enumerate() {
+            let steps = from.iter().zip(&out_strides).zip(&out.shape);
+            let offset: usize = steps
+                .map(|((n, stride), size)| at / stride % size * all_strides[*n])
+                .sum();
+            *value = self.tensors[*id][offset];
+        }
+        Ok(out)
     }
 
     fn run_scan(&mut self, scan: &Scan) -> Result<(), EvalError> {
@@ -280,6 +313,7 @@ impl Machine {
         for one in &scan.body {
             let zeros = self.zeros(&one.name, &one.axes)?;
             self.define(&one.name, zeros)?;
+            self.results.insert(one.name.clone(), one.axes.clone());
         }
         let held = BTreeSet::from([scan.axis.clone()]);
         let compiled: Vec<Compiled> = scan
@@ -312,6 +346,7 @@ impl Machine {
             let (id, shape) = self.names.tensors[&carry.name].clone();
             let data = self.tensors[id].clone();
             self.define(&carry.last, Array { shape, data })?;
+            self.results.insert(carry.last.clone(), carry.axes.clone());
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ mod index;
 mod program;
 mod term;
 mod text;
+mod verify;
 
 pub use func::Func;
 pub use index::{Affine, Ix};
@@ -28,6 +29,7 @@ pub use program::{
 };
 pub use term::{ReduceOp, T, Term};
 pub use text::{parse_program, parse_term};
+pub use verify::{VerifyError, verify};
 
 /// A name of a tensor, axis, size or scalar.
 pub type Name = std::sync::Arc<str>;

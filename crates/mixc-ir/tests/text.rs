@@ -346,9 +346,7 @@ fn terms_read_like_index_notation() {
         "sum[j](ss[j < i](1) * x[j]) / (1 + -y[i])",
         "merge[t = t0, t1](cumprod_before[t1](a[t0 * $C + t1]) + last[t0](0.5, 1, -inf))",
         "online[j](s[i, j], v[j, e] if mask[j] != 0)",
-        "select(#$T % 2 == 0, max(x[], y[]), max[j](x[j]))"
-            .replace("#$T % 2", "#($T % 2)")
-            .as_str(),
+        "select(#($T % 2) == 0, max(x[], y[]), max[j](x[j]))",
         "\"sum\"[i] + \"inf\" + nan",
     ] {
         let source = Source::new("term", text);

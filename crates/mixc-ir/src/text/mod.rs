@@ -64,7 +64,7 @@ const RESERVED: &[&str] = &[
     "mul",
 ];
 
-fn is_identifier(name: &str) -> bool {
+pub(crate) fn is_identifier(name: &str) -> bool {
     let stem = name.trim_end_matches('\'');
     stem.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
