@@ -162,6 +162,7 @@ impl Machine {
             names,
             tensors: vec![],
             slots: vec![0; axes.len()],
+            results: BTreeMap::new(),
         })
     }
 
