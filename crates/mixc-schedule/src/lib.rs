@@ -1,0 +1,145 @@
+//! The scheduler: programs to tile kernels.
+//!
+//! In: a program (a mixer as written, or a form of it), the sizes and element types of a call, and
+//! knobs. Out: a sequence of kernels and the work tensors between them. It knows terms and tiles; it
+//! knows no mixer and no machine.
+//!
+//! The lets of a program become kernels, one or several lets each. Which loops a kernel has follows
+//! from its terms: reductions over long axes are streamed in blocks ([`stream`]), recurrences step
+//! through time or through chunks ([`kernel`]), everything else is whole tiles ([`lower`]).
+
+mod bounds;
+mod builder;
+mod contract;
+mod error;
+mod kernel;
+mod lower;
+mod roles;
+mod sequential;
+mod spell;
+mod stream;
+mod unify;
+
+pub use error::ScheduleError;
+
+use mixc_ir::{DType, Ix, Name, Program, Stmt, Term};
+use mixc_tile::{Kernel, TensorArg, Usage};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a schedule is made for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Every size and every integer scalar parameter. Feature sizes become constants of the kernels;
+    /// the others only guide the choice of knobs.
+    pub sizes: BTreeMap<Name, i64>,
+    /// Element types of inputs and outputs; f32 where none is given.
+    pub dtypes: BTreeMap<Name, DType>,
+    /// Inputs with a default that are not given.
+    pub absent: BTreeSet<Name>,
+    /// Tensors whose innermost stride is not 1.
+    pub strided: BTreeSet<Name>,
+    /// Knobs by name; those not named take their default for the sizes.
+    pub knobs: BTreeMap<String, i64>,
+}
+
+/// Kernels to run in order.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pub kernels: Vec<Kernel>,
+    /// Tensors between kernels, f32, dense; shapes over dims.
+    pub work: Vec<TensorArg>,
+    /// Sizes that are constants of the kernels: a call must have the same.
+    pub static_dims: BTreeMap<Name, i64>,
+    /// Every knob with the value taken.
+    pub knobs: BTreeMap<String, i64>,
+    /// The templates of the kernels.
+    pub template: String,
+}
+
+/// Makes the kernels of a program.
+///
+/// # Errors
+/// [`ScheduleError::Unsupported`] if a term has no schedule yet (its text says which and why).
+pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, ScheduleError> {
+    let mut program = program.clone();
+    drop_absent(&mut program, &request.absent);
+    spell::spell_out(&mut program);
+    let knobs = kernel::choose_knobs(&program, request);
+    kernel::bind_split_sizes(&mut program, &knobs);
+    let roles = roles::Roles::new(&program, request);
+    let static_dims = kernel::bind_static_dims(&mut program, &roles, request);
+
+    let groups = kernel::group(&program, &roles);
+    let mut kernels = vec![];
+    let mut names = vec![];
+    for (n, group) in groups.iter().enumerate() {
+        let name = format!("{}_{n}", identifier(&program.name));
+        let (mut kernel, template) = match group {
+            kernel::Group::Lets(lets) => kernel::lower_lets(&program, &name, lets, &roles, &knobs)?,
+            kernel::Group::Scan(scan) => (
+                sequential::lower_scan(&program, &name, scan, &roles)?,
+                "sequential",
+            ),
+        };
+        kernel::declare_tensors(&mut kernel, &program, request);
+        kernels.push(kernel);
+        if !names.contains(&template) {
+            names.push(template);
+        }
+    }
+    let outputs: BTreeSet<&Name> = program.outputs.iter().map(|o| &o.name).collect();
+    let mut work: Vec<TensorArg> = vec![];
+    for tensor in kernels.iter().flat_map(|k| &k.tensors) {
+        if tensor.usage == Usage::Work
+            && !outputs.contains(&tensor.name)
+            && work.iter().all(|w| w.name != tensor.name)
+        {
+            work.push(tensor.clone());
+        }
+    }
+    Ok(Schedule {
+        kernels,
+        work,
+        static_dims,
+        knobs,
+        template: names.join("+"),
+    })
+}
+
+fn identifier(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect()
+}
+
+/// Reads of inputs that are not given become their default.
+fn drop_absent(program: &mut Program, absent: &BTreeSet<Name>) {
+    let defaults: BTreeMap<Name, f64> = program
+        .tensors
+        .iter()
+        .filter(|t| absent.contains(&t.name))
+        .filter_map(|t| Some((t.name.clone(), t.default?)))
+        .collect();
+    if defaults.is_empty() {
+        return;
+    }
+    kernel::map_terms(program, &mut |t| {
+        t.rebuild(&mut |t| match &*t {
+            Term::Read { tensor, .. } => defaults
+                .get(tensor)
+                .map_or(t.clone(), |v| Term::constant(*v)),
+            _ => t,
+        })
+    });
+    kernel::map_indices(program, &|leaf| match leaf {
+        Ix::Elem(tensor, _) => defaults.get(tensor).map(|v| Ix::Const(*v as i64)),
+        _ => None,
+    });
+    program.tensors.retain(|t| !defaults.contains_key(&t.name));
+    debug_assert!(
+        program
+            .body
+            .iter()
+            .all(|s| matches!(s, Stmt::Let(_) | Stmt::Scan(_)))
+    );
+}

@@ -1,0 +1,504 @@
+//! Terms to tile statements: elementwise work stays an expression, everything else goes to buffers.
+
+use crate::ScheduleError;
+use crate::builder::{Binding, Builder, places};
+use crate::contract::lower_sum;
+use crate::stream::{is_streamed, prepare_streams};
+use mixc_ir::{Func, Ix, Kind, Name, ReduceOp, T, Term};
+use mixc_tile::{Access, Expr, LoadIx, Place, ReduceKind, ScanKind, Stmt};
+
+/// The value of a term as an expression over its tile axes, which are named as in the term.
+pub fn lower(b: &mut Builder, term: &T) -> Result<Expr, ScheduleError> {
+    if b.known.contains(term) {
+        return Ok(Expr::Const(1.0));
+    }
+    if let Some(expr) = b.known_expr(term) {
+        return Ok(expr);
+    }
+    if is_streamed(b, term) {
+        prepare_streams(b, std::slice::from_ref(term))?;
+        return b.known_expr(term).ok_or_else(|| {
+            ScheduleError::unsupported(format!(
+                "no loop computes a reduction of `{}`",
+                summary(term)
+            ))
+        });
+    }
+    let expr = lower_new(b, term)?;
+    let level = b.level_of(term);
+    if !matches!(**term, Term::Const(_) | Term::Index(_) | Term::Scalar(_)) {
+        b.remember_expr(level, term, expr.clone());
+    }
+    Ok(expr)
+}
+
+fn lower_new(b: &mut Builder, term: &T) -> Result<Expr, ScheduleError> {
+    Ok(match &**term {
+        Term::Const(v) => Expr::Const(*v as f32),
+        Term::Scalar(name) => Expr::Scalar(name.clone()),
+        Term::Index(ix) => lower_index(b, ix)?,
+        Term::Read { tensor, index } => lower_read(b, tensor, index)?,
+        Term::Map {
+            f: Func::Select,
+            args,
+        } if b.known.contains(&args[0]) => lower(b, &args[1])?,
+        Term::Map { f, args } => {
+            let args: Result<Vec<Expr>, _> = args.iter().map(|a| lower(b, a)).collect();
+            Expr::Call(*f, args?)
+        }
+        Term::Add(args) => lower_add(b, term, args)?,
+        Term::Sum { axes, factors } if axes.is_empty() => lower_product(b, factors)?,
+        Term::Sum { axes, factors } => {
+            let access = lower_sum(b, axes, factors, None)?;
+            Expr::Elem(access)
+        }
+        Term::Reduce {
+            op: ReduceOp::Lse,
+            axes,
+            mask,
+            body,
+        } => lower(b, &lse(axes, mask, body))?,
+        Term::Reduce {
+            op,
+            axes,
+            mask,
+            body,
+        } => {
+            let level = b.level_of(term);
+            let free = b.tile_axes(term);
+            let dst = b.buffer("r", &free);
+            emit_reduce(
+                b,
+                level,
+                reduce_kind(*op),
+                false,
+                dst.clone(),
+                axes,
+                mask,
+                body,
+            )?;
+            Expr::Elem(dst)
+        }
+        Term::Online {
+            axes,
+            score,
+            mask,
+            value,
+        } => lower(b, &online(axes, score, mask, value))?,
+        Term::Ss {
+            j,
+            i,
+            strict,
+            decay,
+        } => lower_ss(b, j, i, *strict, decay)?,
+        Term::CumProd {
+            axis,
+            exclusive,
+            body,
+        } => lower_running(b, term, axis, ScanKind::Prod, *exclusive, false, body)?,
+        Term::SufProd { axis, body } => {
+            lower_running(b, term, axis, ScanKind::Prod, true, true, body)?
+        }
+        Term::CumSum { axis, body } => {
+            lower_running(b, term, axis, ScanKind::Sum, false, false, body)?
+        }
+        Term::Softmax { .. } | Term::Scan { .. } | Term::Last { .. } | Term::Merge { .. } => {
+            return Err(ScheduleError::unsupported(format!(
+                "`{}` in the middle of a tile",
+                summary(term)
+            )));
+        }
+    })
+}
+
+/// The value of a term in a buffer over its tile axes, each of them once.
+pub fn materialise(b: &mut Builder, term: &T) -> Result<Access, ScheduleError> {
+    if let Some(access) = b.known_tile(term) {
+        return Ok(access);
+    }
+    let expr = lower(b, term)?;
+    let axes = b.tile_axes(term);
+    if let Expr::Elem(access) = &expr
+        && access.places.iter().all(|p| matches!(p, Place::Axis(_)))
+        && places(access).len() == axes.len()
+    {
+        return Ok(access.clone());
+    }
+    let level = b.level_of(term);
+    let dst = b.buffer("t", &axes);
+    b.emit_map(level, dst.clone(), expr);
+    b.remember_tile(level, term, dst.clone());
+    Ok(dst)
+}
+
+/// An integer expression as a value; elements of integer tensors at tile positions are loaded.
+fn lower_index(b: &mut Builder, ix: &Ix) -> Result<Expr, ScheduleError> {
+    if !gathers(b, ix) {
+        return Ok(Expr::Index(b.index(ix)?));
+    }
+    lower(b, &as_real(ix))
+}
+
+/// Whether the expression reads an integer tensor at positions that vary over the tile.
+fn gathers(b: &Builder, ix: &Ix) -> bool {
+    let mut found = false;
+    ix.visit_leaves(&mut |leaf| {
+        if let Ix::Elem(..) = leaf {
+            found |= leaf.axes().iter().any(|a| b.tile(a).is_some());
+        }
+    });
+    found
+}
+
+/// The expression in real arithmetic, which is exact for indices below 2^24.
+fn as_real(ix: &Ix) -> T {
+    let pair = |a: &Ix, b: &Ix| vec![as_real(a), as_real(b)];
+    match ix {
+        Ix::Elem(tensor, index) => Term::read(tensor, index.clone()),
+        Ix::Add(x, y) => std::sync::Arc::new(Term::Add(pair(x, y))),
+        Ix::Sub(x, y) => Term::map(Func::Sub, pair(x, y)),
+        Ix::Mul(x, y) => Term::product(pair(x, y)),
+        Ix::Div(x, y) => Term::map(Func::Floor, vec![Term::map(Func::Div, pair(x, y))]),
+        Ix::Mod(x, y) => Term::map(Func::Mod, pair(x, y)),
+        Ix::Min(x, y) => Term::map(Func::Min, pair(x, y)),
+        Ix::Max(x, y) => Term::map(Func::Max, pair(x, y)),
+        Ix::Const(_) | Ix::Axis(_) | Ix::Dim(_) => std::sync::Arc::new(Term::Index(ix.clone())),
+    }
+}
+
+fn lower_read(b: &mut Builder, tensor: &Name, index: &[Ix]) -> Result<Expr, ScheduleError> {
+    if let Some(local) = b.locals.get(tensor).cloned() {
+        let place = |ix: &Ix| match ix {
+            Ix::Axis(name) if b.tile(name).is_some() => Ok(Place::Axis(name.clone())),
+            other => b.index(other).map(Place::At),
+        };
+        let kept = index
+            .iter()
+            .zip(&local.kept)
+            .filter(|(_, kept)| **kept)
+            .map(|(ix, _)| ix);
+        let places: Result<Vec<Place>, _> = kept.map(place).collect();
+        return Ok(Expr::Elem(Access {
+            buf: local.buf,
+            places: places?,
+        }));
+    }
+    let term = Term::read(tensor, index.to_vec());
+    let mut load_index = vec![];
+    for ix in index {
+        load_index.push(if gathers(b, ix) {
+            LoadIx::Gather(materialise(b, &as_real(ix))?)
+        } else {
+            LoadIx::Ix(b.index(ix)?)
+        });
+    }
+    let axes = b.tile_axes(&term);
+    let level = b.level_of(&term);
+    let dst = b.buffer(tensor, &axes);
+    let axes = b.local_axes(&axes);
+    b.emit(
+        level,
+        Stmt::Load {
+            axes,
+            dst: dst.clone(),
+            tensor: tensor.clone(),
+            index: load_index,
+        },
+    );
+    if b.program
+        .tensor(tensor)
+        .is_some_and(|t| t.kind == Kind::Bool)
+    {
+        return Ok(Expr::Call(
+            Func::Ne,
+            vec![Expr::Elem(dst), Expr::Const(0.0)],
+        ));
+    }
+    Ok(Expr::Elem(dst))
+}
+
+/// Sums of several reductions accumulate in one buffer.
+fn lower_add(b: &mut Builder, term: &T, args: &[T]) -> Result<Expr, ScheduleError> {
+    let free = b.tile_axes(term);
+    let is_sum = |b: &Builder, t: &T| {
+        matches!(&**t, Term::Sum { axes, .. } if !axes.is_empty())
+            && !is_streamed(b, t)
+            && b.known_expr(t).is_none()
+            && b.tile_axes(t) == free
+    };
+    let (sums, rest): (Vec<&T>, Vec<&T>) = args.iter().partition(|a| is_sum(b, a));
+    if sums.len() < 2 {
+        let mut terms = vec![];
+        for arg in args {
+            terms.push(lower(b, arg)?);
+        }
+        return Ok(add_all(terms));
+    }
+    let mut total: Option<Access> = None;
+    for sum in sums {
+        let Term::Sum { axes, factors } = &**sum else {
+            continue;
+        };
+        let level = b.level_of(term);
+        total = Some(lower_sum(b, axes, factors, Some((total, level)))?);
+    }
+    let mut terms = vec![];
+    for arg in rest {
+        terms.push(lower(b, arg)?);
+    }
+    terms.extend(total.map(Expr::Elem));
+    Ok(add_all(terms))
+}
+
+fn add_all(terms: Vec<Expr>) -> Expr {
+    terms
+        .into_iter()
+        .reduce(|a, c| Expr::Add(Box::new(a), Box::new(c)))
+        .unwrap_or(Expr::Const(0.0))
+}
+
+/// A product; its guards select.
+pub fn lower_product(b: &mut Builder, factors: &[T]) -> Result<Expr, ScheduleError> {
+    let (mut exprs, mut conditions) = (vec![], vec![]);
+    for factor in factors {
+        match (lower(b, factor)?, &**factor) {
+            (expr, Term::Map { f, .. }) if f.is_predicate() => conditions.push(expr),
+            // [j <= i] alone, or select([j <= i], product, 0).
+            (Expr::Call(Func::Select, mut parts), Term::Ss { .. }) => {
+                exprs.push(parts.swap_remove(1));
+                conditions.push(parts.swap_remove(0));
+            }
+            (expr, Term::Ss { .. }) => conditions.push(expr),
+            (expr, _) => exprs.push(expr),
+        }
+    }
+    Ok(guarded(conditions, multiply_all(exprs), Expr::Const(0.0)))
+}
+
+pub fn multiply_all(exprs: Vec<Expr>) -> Expr {
+    exprs
+        .into_iter()
+        .filter(|e| *e != Expr::Const(1.0))
+        .reduce(|a, c| Expr::Mul(Box::new(a), Box::new(c)))
+        .unwrap_or(Expr::Const(1.0))
+}
+
+/// select(all conditions, value, otherwise).
+pub fn guarded(conditions: Vec<Expr>, value: Expr, otherwise: Expr) -> Expr {
+    let all = conditions
+        .into_iter()
+        .filter(|c| *c != Expr::Const(1.0))
+        .reduce(|a, c| Expr::Call(Func::And, vec![a, c]));
+    match all {
+        None => value,
+        Some(_) if value == otherwise => value,
+        Some(condition) => Expr::Call(Func::Select, vec![condition, value, otherwise]),
+    }
+}
+
+pub fn reduce_kind(op: ReduceOp) -> ReduceKind {
+    match op {
+        ReduceOp::Max => ReduceKind::Max,
+        ReduceOp::Min => ReduceKind::Min,
+        ReduceOp::Prod => ReduceKind::Prod,
+        ReduceOp::Lse => unreachable!("bug: log-sum-exp is spelled out before it is lowered"),
+    }
+}
+
+pub fn identity(kind: ReduceKind) -> f32 {
+    match kind {
+        ReduceKind::Sum => 0.0,
+        ReduceKind::Prod => 1.0,
+        ReduceKind::Max => f32::NEG_INFINITY,
+        ReduceKind::Min => f32::INFINITY,
+    }
+}
+
+/// dst = reduction of `body` over tile axes, where unmasked and inside the axis.
+#[allow(clippy::too_many_arguments)]
+pub fn emit_reduce(
+    b: &mut Builder,
+    level: usize,
+    kind: ReduceKind,
+    accumulate: bool,
+    dst: Access,
+    over: &[Name],
+    mask: &T,
+    body: &T,
+) -> Result<(), ScheduleError> {
+    let mut conditions = vec![];
+    for predicate in crate::bounds::conjuncts(mask) {
+        conditions.push(lower(b, &predicate)?);
+    }
+    conditions.extend(over.iter().filter_map(|a| b.validity(a)));
+    let value = lower(b, body)?;
+    let expr = guarded(conditions, value, Expr::Const(identity(kind)));
+    let mut axes = places(&dst);
+    axes.extend(over.iter().cloned());
+    let axes = b.local_axes(&axes);
+    b.emit(
+        level,
+        Stmt::Reduce {
+            axes,
+            kind,
+            accumulate,
+            dst,
+            expr,
+        },
+    );
+    Ok(())
+}
+
+/// Running products and sums along a tile axis that is whole in the tile.
+fn lower_running(
+    b: &mut Builder,
+    term: &T,
+    axis: &Name,
+    kind: ScanKind,
+    exclusive: bool,
+    reverse: bool,
+    body: &T,
+) -> Result<Expr, ScheduleError> {
+    if b.tile(axis).is_none() {
+        return Err(ScheduleError::unsupported(format!(
+            "`{}` along an axis that is not in the tile",
+            summary(term)
+        )));
+    }
+    let value = lower(b, body)?;
+    let neutral = Expr::Const(if kind == ScanKind::Prod { 1.0 } else { 0.0 });
+    let expr = guarded(b.validity(axis).into_iter().collect(), value, neutral);
+    let names = b.tile_axes(term);
+    let level = b.level_of(term);
+    let dst = b.buffer("c", &names);
+    let axes = b.local_axes(&names);
+    b.emit(
+        level,
+        Stmt::Scan {
+            axes,
+            along: axis.clone(),
+            kind,
+            exclusive,
+            reverse,
+            dst: dst.clone(),
+            expr,
+        },
+    );
+    Ok(Expr::Elem(dst))
+}
+
+/// L[i,j] = [j <= i] * prod of a[m] over j < m <= i, as a running product over i that starts after j:
+/// no logarithm, no division, every value between those of the decays' products.
+fn lower_ss(
+    b: &mut Builder,
+    j: &Name,
+    i: &Name,
+    strict: bool,
+    decay: &T,
+) -> Result<Expr, ScheduleError> {
+    let at = |b: &Builder, a: &Name| b.index(&Ix::Axis(a.clone()));
+    let compare = if strict { Func::Lt } else { Func::Le };
+    let inside = Expr::Call(
+        compare,
+        vec![Expr::Index(at(b, j)?), Expr::Index(at(b, i)?)],
+    );
+    if decay.is_const(1.0) {
+        return Ok(inside);
+    }
+    let same_base = match (
+        b.axes.get(j).map(|a| &a.binding),
+        b.axes.get(i).map(|a| &a.binding),
+    ) {
+        (
+            Some(Binding::Tile {
+                base: x, extent: m, ..
+            }),
+            Some(Binding::Tile {
+                base: y, extent: n, ..
+            }),
+        ) => x == y && m == n,
+        _ => false,
+    };
+    if !same_base {
+        return Err(ScheduleError::unsupported(
+            "a decay between two different tiles".into(),
+        ));
+    }
+    let on_i = decay.substitute(&[(j.clone(), Ix::Axis(i.clone()))].into());
+    let value = lower(b, &on_i)?;
+    let after = Expr::Call(
+        Func::Lt,
+        vec![Expr::Index(at(b, j)?), Expr::Index(at(b, i)?)],
+    );
+    let mut conditions = vec![after];
+    conditions.extend(b.validity(i));
+    let mut names = b.tile_axes(&on_i);
+    names.retain(|n| n != i);
+    // The running axis first, the streamed one last: lanes run over j or over a diagonal decay's axis.
+    let mut order = vec![i.clone(), j.clone()];
+    order.append(&mut names);
+    let level = b.axes[i].level.max(b.axes[j].level).max(b.level_of(&on_i));
+    let dst = b.buffer("L", &order);
+    let axes = b.local_axes(&order);
+    let expr = guarded(conditions, value, Expr::Const(1.0));
+    b.emit(
+        level,
+        Stmt::Scan {
+            axes,
+            along: i.clone(),
+            kind: ScanKind::Prod,
+            exclusive: strict,
+            reverse: false,
+            dst: dst.clone(),
+            expr,
+        },
+    );
+    Ok(guarded(vec![inside], Expr::Elem(dst), Expr::Const(0.0)))
+}
+
+/// max + log of the sum of exp(x - max): no overflow, -inf over nothing.
+pub fn lse(axes: &[Name], mask: &T, body: &T) -> T {
+    let max = reduce_max(axes, mask, body);
+    let sum = online(axes, body, mask, &Term::one());
+    std::sync::Arc::new(Term::Add(vec![max, Term::map(Func::Log, vec![sum])]))
+}
+
+pub fn reduce_max(axes: &[Name], mask: &T, body: &T) -> T {
+    std::sync::Arc::new(Term::Reduce {
+        op: ReduceOp::Max,
+        axes: axes.to_vec(),
+        mask: mask.clone(),
+        body: body.clone(),
+    })
+}
+
+/// Sum of mask * exp(score - max) * value, with the maximum spelled out as a reduction of its own.
+pub fn online(axes: &[Name], score: &T, mask: &T, value: &T) -> T {
+    let max = reduce_max(axes, mask, score);
+    let mut factors = crate::bounds::conjuncts(mask);
+    factors.push(exp_shifted(score, &max));
+    factors.push(value.clone());
+    Term::sum(axes.to_vec(), factors)
+}
+
+/// exp(x - m), and 0 for x = -inf also where the maximum m is -inf.
+pub fn exp_shifted(score: &T, max: &T) -> T {
+    let none = Term::map(
+        Func::Eq,
+        vec![max.clone(), Term::constant(f64::NEG_INFINITY)],
+    );
+    let shift = Term::map(Func::Select, vec![none, Term::zero(), max.clone()]);
+    Term::map(
+        Func::Exp,
+        vec![Term::map(Func::Sub, vec![score.clone(), shift])],
+    )
+}
+
+/// The operator of a term, for messages.
+pub fn summary(term: &T) -> String {
+    let text = format!("{term:?}");
+    text.split([' ', '(', '{'])
+        .next()
+        .unwrap_or("")
+        .to_lowercase()
+}

@@ -1,0 +1,169 @@
+//! What each axis becomes in a kernel: a grid coordinate, a whole tile, a block, a loop.
+
+use crate::Request;
+use mixc_ir::{Ix, Name, Program, Stmt, T, Term};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Largest size of a summed axis that is kept whole in a tile.
+const MAX_WHOLE_SUM: i64 = 1024;
+/// Largest size of an output axis that is kept whole in a tile.
+const MAX_WHOLE_OUTPUT: i64 = 512;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One grid coordinate for each position.
+    Batch,
+    /// The whole axis is one tile of this extent.
+    Whole(usize),
+    /// Tiles of this extent, one grid coordinate for each.
+    Block(usize),
+}
+
+/// Sizes that are sequence lengths: run-time values, never whole in a tile.
+pub struct Roles {
+    sequence: BTreeSet<Name>,
+    sizes: BTreeMap<Name, i64>,
+}
+
+fn dims_of(ix: &Ix) -> BTreeSet<Name> {
+    let mut dims = BTreeSet::new();
+    ix.visit_leaves(&mut |leaf| {
+        if let Ix::Dim(name) = leaf {
+            dims.insert(name.clone());
+        }
+    });
+    dims
+}
+
+impl Roles {
+    /// A size is a sequence length if an axis of it is scanned, split, masked or normalised over, or
+    /// used as a number.
+    pub fn new(program: &Program, request: &Request) -> Roles {
+        let mut axes: BTreeSet<Name> = program.splits.iter().map(|s| s.axis.clone()).collect();
+        for stmt in &program.body {
+            if let Stmt::Scan(scan) = stmt {
+                axes.insert(scan.axis.clone());
+            }
+        }
+        for l in program.lets() {
+            l.value.visit(&mut |t| match &**t {
+                Term::Index(ix) => axes.extend(ix.axes()),
+                Term::Softmax { axes: own, .. } | Term::Online { axes: own, .. } => {
+                    axes.extend(own.iter().cloned())
+                }
+                Term::Ss { j, i, .. } | Term::Scan { j, i, .. } => {
+                    axes.extend([j.clone(), i.clone()])
+                }
+                Term::Last { j, .. } => {
+                    axes.insert(j.clone());
+                }
+                Term::CumProd { axis, .. }
+                | Term::SufProd { axis, .. }
+                | Term::CumSum { axis, .. } => {
+                    axes.insert(axis.clone());
+                }
+                Term::Merge { axis, .. } => {
+                    axes.insert(axis.clone());
+                }
+                Term::Read { index, .. } => {
+                    let computed = index.iter().filter(|ix| !matches!(ix, Ix::Axis(_)));
+                    axes.extend(computed.filter(|ix| ix.axes().len() > 1).flat_map(Ix::axes));
+                }
+                _ => {}
+            });
+        }
+        let mut sequence: BTreeSet<Name> = axes
+            .iter()
+            .filter_map(|a| program.axes.get(a))
+            .flat_map(dims_of)
+            .collect();
+        // The head of a grouped read (h / (H / G)) is a computed index too, but of a single axis.
+        sequence.retain(|d| program.dims.contains(d));
+        Roles {
+            sequence,
+            sizes: request.sizes.clone(),
+        }
+    }
+
+    pub fn is_sequence(&self, size: &Ix) -> bool {
+        dims_of(size).iter().any(|d| self.sequence.contains(d))
+    }
+
+    pub fn value(&self, size: &Ix) -> i64 {
+        size.eval_sizes(&self.sizes).unwrap_or(i64::MAX)
+    }
+
+    /// Whether a summed axis needs a loop.
+    pub fn is_stream(&self, program: &Program, axis: &Name) -> bool {
+        let Some(size) = program.axes.get(axis) else {
+            return false;
+        };
+        if program.splits.iter().any(|s| s.inner == *axis) {
+            return self.value(size) > MAX_CHUNK;
+        }
+        self.is_sequence(size) || self.value(size) > MAX_WHOLE_SUM
+    }
+
+    /// The role of an output axis that keeps its place in tiles.
+    pub fn tile_role(&self, size: &Ix, block: usize) -> Role {
+        let value = self.value(size);
+        if !self.is_sequence(size) && value <= MAX_WHOLE_OUTPUT {
+            Role::Whole(value.max(1) as usize)
+        } else if self.is_sequence(size) {
+            Role::Block(fitted(block, value))
+        } else {
+            Role::Block(256)
+        }
+    }
+}
+
+/// Longest chunk that is kept whole in a tile; a longer one is streamed.
+pub const MAX_CHUNK: i64 = 128;
+
+/// A block no larger than the power of two that holds the axis.
+pub fn fitted(block: usize, size: i64) -> usize {
+    let size = usize::try_from(size)
+        .unwrap_or(usize::MAX)
+        .clamp(1, 1 << 20);
+    block.min(size.next_power_of_two())
+}
+
+/// Output axes along which operands are reused: some product has a factor with the axis, as one of
+/// the two innermost indices of a tensor, and a factor that reads a tensor without it.
+pub fn reused_axes(program: &Program, term: &T) -> BTreeSet<Name> {
+    let mut reused = BTreeSet::new();
+    term.visit(&mut |t| {
+        let factors: Vec<&T> = match &**t {
+            Term::Sum { factors, .. } => factors.iter().collect(),
+            Term::Online { score, value, .. } => vec![score, value],
+            _ => return,
+        };
+        let reading: Vec<(BTreeSet<Name>, BTreeSet<Name>)> = factors
+            .iter()
+            .map(|f| (f.free_axes(), innermost(program, f)))
+            .filter(|(_, inner)| !inner.is_empty())
+            .collect();
+        for (_, inner) in &reading {
+            reused.extend(
+                inner
+                    .iter()
+                    .filter(|a| reading.iter().any(|(axes, _)| !axes.contains(*a)))
+                    .cloned(),
+            );
+        }
+    });
+    reused
+}
+
+fn innermost(program: &Program, term: &T) -> BTreeSet<Name> {
+    let mut inner = BTreeSet::new();
+    term.visit(&mut |t| {
+        if let Term::Read { tensor, index } = &**t
+            && index.len() > 1
+            && program.tensor(tensor).is_some()
+        {
+            inner.extend(index.iter().rev().take(2).flat_map(Ix::axes));
+        }
+    });
+    inner
+}

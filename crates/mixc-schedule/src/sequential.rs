@@ -1,0 +1,247 @@
+//! A scan as written: one step after the other, whatever its body does.
+
+use crate::ScheduleError;
+use crate::builder::{Binding, Builder, Local};
+use crate::kernel::bind_sums;
+use crate::lower::lower;
+use crate::roles::Roles;
+use crate::stream::prepare_streams;
+use mixc_ir::{Ix, Let, Name, Program, Scan, T, Term};
+use mixc_tile::{Access, Expr, GridAxis, Kernel, Stmt};
+use std::collections::BTreeSet;
+
+/// Axes along which the steps of a scan are independent: every state has them, and whatever reads a
+/// state or a local of the step reads it at the same position.
+pub fn batch_axes(scan: &Scan) -> BTreeSet<Name> {
+    let Some(first) = scan
+        .carries
+        .first()
+        .map(|c| &c.axes)
+        .or(scan.body.first().map(|l| &l.axes))
+    else {
+        return BTreeSet::new();
+    };
+    let axes_of = |name: &Name| {
+        let carry = scan
+            .carries
+            .iter()
+            .find(|c| c.name == *name)
+            .map(|c| &c.axes);
+        carry.or_else(|| scan.body.iter().find(|l| l.name == *name).map(|l| &l.axes))
+    };
+    let mut batch: BTreeSet<Name> = first.iter().filter(|a| **a != scan.axis).cloned().collect();
+    for carry in &scan.carries {
+        batch.retain(|a| carry.axes.contains(a));
+    }
+    for l in &scan.body {
+        l.value.visit(&mut |t| {
+            let Term::Read { tensor, index } = &**t else {
+                return;
+            };
+            let Some(axes) = axes_of(tensor) else { return };
+            for (axis, ix) in axes.iter().zip(index) {
+                if *ix != Ix::Axis(axis.clone()) {
+                    batch.remove(axis);
+                }
+            }
+        });
+        // A local without the axis must not depend on it through a state; one with it may.
+        batch.retain(|a| l.axes.contains(a) || !l.value.free_axes().contains(a));
+        for reduced in bound(&l.value) {
+            batch.remove(&reduced);
+        }
+    }
+    // The innermost axis stays in the tile when it is all that lanes could run over.
+    if batch.len() == first.iter().filter(|a| **a != scan.axis).count()
+        && let Some(last) = first.iter().rfind(|a| **a != scan.axis)
+    {
+        batch.remove(last);
+    }
+    batch
+}
+
+fn bound(term: &T) -> BTreeSet<Name> {
+    let mut axes = BTreeSet::new();
+    term.visit(&mut |t| axes.extend(t.bound_axes()));
+    axes
+}
+
+/// One kernel: the grid is the batch, the steps are a loop, states and locals are buffers.
+pub fn lower_scan(
+    program: &Program,
+    name: &str,
+    scan: &Scan,
+    roles: &Roles,
+) -> Result<Kernel, ScheduleError> {
+    let is_stream = |axis: &Name| roles.is_stream(program, axis);
+    let mut b = Builder::new(program, name, &is_stream);
+    let batch = batch_axes(scan);
+    for axis in scan
+        .carries
+        .iter()
+        .flat_map(|c| &c.axes)
+        .chain(scan.body.iter().flat_map(|l| &l.axes))
+    {
+        if *axis == scan.axis || b.axes.contains_key(axis) {
+            continue;
+        }
+        let size = program.axes[axis].clone();
+        if batch.contains(axis) {
+            b.kernel.grid.push(GridAxis {
+                name: axis.clone(),
+                extent: size,
+            });
+            b.bind(axis, Binding::At(Ix::Axis(axis.clone())), 0);
+        } else {
+            let Ix::Const(extent) = size else {
+                return Err(ScheduleError::unsupported(format!(
+                    "a scan whose state has the long axis {axis} (size {size})"
+                )));
+            };
+            b.bind(
+                axis,
+                Binding::Tile {
+                    base: Ix::Const(0),
+                    extent: extent.max(1) as usize,
+                    end: None,
+                },
+                0,
+            );
+        }
+    }
+    let mut states = vec![];
+    for carry in &scan.carries {
+        bind_sums(&mut b, std::slice::from_ref(&carry.init), 0)?;
+        let init = lower(&mut b, &carry.init)?;
+        let state = local_buffer(&mut b, &carry.name, &carry.axes, 1);
+        b.emit_map(0, state.clone(), init);
+        states.push(state);
+    }
+    let body = lower_step(&mut b, scan, &states)?;
+    let steps = b.index(&program.axes[&scan.axis])?;
+    let var = step_variable(scan);
+    b.emit(
+        0,
+        Stmt::For {
+            var,
+            lo: Ix::Const(0),
+            hi: steps,
+            reverse: scan.reverse,
+            body,
+        },
+    );
+    for (carry, state) in scan.carries.iter().zip(&states) {
+        if is_read(program, &carry.last) {
+            let value = Expr::Elem(state.clone());
+            store(&mut b, &carry.last, &carry.axes, value, 0)?;
+        }
+    }
+    b.kernel.body = b.levels.swap_remove(0).stmts;
+    Ok(b.kernel)
+}
+
+fn step_variable(scan: &Scan) -> Name {
+    format!("{}_step", scan.axis).into()
+}
+
+fn lower_step(b: &mut Builder, scan: &Scan, states: &[Access]) -> Result<Vec<Stmt>, ScheduleError> {
+    let level = b.open();
+    b.bind(
+        &scan.axis,
+        Binding::At(Ix::Axis(step_variable(scan))),
+        level,
+    );
+    for l in &scan.body {
+        bind_sums(b, std::slice::from_ref(&l.value), level)?;
+        check_reads(scan, l)?;
+        prepare_streams(b, std::slice::from_ref(&l.value))?;
+        let value = lower(b, &l.value)?;
+        let buffer = local_buffer(b, &l.name, &l.axes, level);
+        b.emit_map(level, buffer.clone(), value);
+        if l.axes.contains(&scan.axis) {
+            store(b, &l.name, &l.axes, Expr::Elem(buffer), level)?;
+        }
+    }
+    for (carry, state) in scan.carries.iter().zip(states) {
+        let index = carry.axes.iter().cloned().map(Ix::Axis).collect();
+        let next = lower(b, &Term::read(&carry.next, index))?;
+        b.emit_map(level, state.clone(), next);
+    }
+    Ok(b.close())
+}
+
+/// A buffer over the tile axes of a let, read by the let's name.
+fn local_buffer(b: &mut Builder, name: &Name, axes: &[Name], level: usize) -> Access {
+    let kept: Vec<bool> = axes.iter().map(|a| b.tile(a).is_some()).collect();
+    let tiles: Vec<Name> = axes
+        .iter()
+        .filter(|a| b.tile(a).is_some())
+        .cloned()
+        .collect();
+    let access = b.buffer(name, &tiles);
+    b.locals.insert(
+        name.clone(),
+        Local {
+            buf: access.buf,
+            level,
+            kept,
+        },
+    );
+    access
+}
+
+/// What earlier steps collected cannot be read back yet, only what this step has computed.
+fn check_reads(scan: &Scan, l: &Let) -> Result<(), ScheduleError> {
+    let mut bad = None;
+    l.value.visit(&mut |t| {
+        let Term::Read { tensor, index } = &**t else {
+            return;
+        };
+        let Some(collected) = scan.body.iter().find(|c| c.name == *tensor) else {
+            return;
+        };
+        if let Some(at) = collected.axes.iter().position(|a| *a == scan.axis)
+            && index[at] != Ix::Axis(scan.axis.clone())
+        {
+            bad = Some(format!(
+                "`{tensor}` read at another step than the current one; carry it as a state"
+            ));
+        }
+    });
+    bad.map_or(Ok(()), |what| Err(ScheduleError::unsupported(what)))
+}
+
+fn is_read(program: &Program, name: &Name) -> bool {
+    let mut found = program.outputs.iter().any(|o| o.name == *name);
+    for l in program.lets() {
+        l.value
+            .visit(&mut |t| found |= matches!(&**t, Term::Read { tensor, .. } if tensor == name));
+    }
+    found
+}
+
+fn store(
+    b: &mut Builder,
+    name: &Name,
+    axes: &[Name],
+    src: Expr,
+    level: usize,
+) -> Result<(), ScheduleError> {
+    let index: Result<Vec<Ix>, _> = axes.iter().map(|a| b.index(&Ix::Axis(a.clone()))).collect();
+    let tiles: Vec<Name> = axes
+        .iter()
+        .filter(|a| b.tile(a).is_some())
+        .cloned()
+        .collect();
+    let axes = b.local_axes(&tiles);
+    b.emit(
+        level,
+        Stmt::Store {
+            axes,
+            tensor: name.clone(),
+            index: index?,
+            src,
+        },
+    );
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Operators that have no tile statement, in terms of those that have.
+
+use crate::lower::{exp_shifted, reduce_max};
+use mixc_ir::{Func, Ix, Name, Program, ReduceOp, Stmt, T, Term};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Spells out softmax and log-sum-exp as reductions, and running sums and products along an axis
+/// that is not inside a chunk as scans.
+pub fn spell_out(program: &mut Program) {
+    let mut body = std::mem::take(&mut program.body);
+    for stmt in &mut body {
+        let lets = match stmt {
+            Stmt::Let(l) => std::slice::from_mut(l),
+            Stmt::Scan(s) => s.body.as_mut_slice(),
+        };
+        for l in lets {
+            l.value = l.value.rebuild(&mut |t| spell(program, t));
+        }
+    }
+    program.body = body;
+}
+
+fn spell(program: &mut Program, term: T) -> T {
+    match &*term {
+        Term::Softmax { axes, score, mask } => softmax(program, axes, score, mask),
+        Term::Reduce {
+            op: ReduceOp::Lse,
+            axes,
+            mask,
+            body,
+        } => {
+            let sum = Arc::new(Term::Online {
+                axes: axes.clone(),
+                score: body.clone(),
+                mask: mask.clone(),
+                value: Term::one(),
+            });
+            let log = Term::map(Func::Log, vec![sum]);
+            Arc::new(Term::Add(vec![reduce_max(axes, mask, body), log]))
+        }
+        Term::CumSum { axis, body } if !in_chunk(program, axis) => running(
+            program,
+            axis,
+            false,
+            Term::one(),
+            body.clone(),
+            Term::zero(),
+        ),
+        Term::CumProd {
+            axis,
+            exclusive,
+            body,
+        } if !in_chunk(program, axis) => running(
+            program,
+            axis,
+            *exclusive,
+            body.clone(),
+            Term::zero(),
+            Term::one(),
+        ),
+        _ => term,
+    }
+}
+
+fn in_chunk(program: &Program, axis: &Name) -> bool {
+    program.splits.iter().any(|s| s.inner == *axis)
+}
+
+/// mask * exp(s - max) / sum; the reductions run over axes of their own.
+fn softmax(program: &mut Program, axes: &[Name], score: &T, mask: &T) -> T {
+    let map: BTreeMap<Name, Ix> = axes
+        .iter()
+        .map(|a| (a.clone(), Ix::Axis(fresh_like(program, a))))
+        .collect();
+    let own: Vec<Name> = map
+        .values()
+        .filter_map(|ix| {
+            if let Ix::Axis(name) = ix {
+                Some(name.clone())
+            } else {
+                None
+            }
+        })
+        .collect();
+    let (s, m) = (score.substitute(&map), mask.substitute(&map));
+    let sum = Arc::new(Term::Online {
+        axes: own.clone(),
+        score: s.clone(),
+        mask: m.clone(),
+        value: Term::one(),
+    });
+    let mut factors = crate::bounds::conjuncts(mask);
+    factors.push(exp_shifted(score, &reduce_max(&own, &m, &s)));
+    factors.push(Term::map(Func::RecipOrZero, vec![sum]));
+    Term::product(factors)
+}
+
+fn running(program: &mut Program, axis: &Name, strict: bool, decay: T, input: T, init: T) -> T {
+    let j = fresh_like(program, axis);
+    let map = BTreeMap::from([(axis.clone(), Ix::Axis(j.clone()))]);
+    let (decay, input) = (decay.substitute(&map), input.substitute(&map));
+    Arc::new(Term::Scan {
+        j,
+        i: axis.clone(),
+        strict,
+        decay,
+        input,
+        init,
+    })
+}
+
+/// A new axis of the same size.
+pub fn fresh_like(program: &mut Program, axis: &Name) -> Name {
+    let size = program.axes.get(axis).cloned().unwrap_or(Ix::Const(1));
+    let name: Name = (1..)
+        .map(|n| Name::from(format!("{axis}_{n}")))
+        .find(|n| !program.axes.contains_key(n))
+        .unwrap_or_else(|| axis.clone());
+    program.axes.insert(name.clone(), size);
+    name
+}
