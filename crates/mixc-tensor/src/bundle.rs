@@ -10,13 +10,24 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot write {path}: {reason}")]
     Write { path: PathBuf, reason: String },
     #[error("{path} is not a valid {format} file: {reason}")]
-    Format { path: PathBuf, format: &'static str, reason: String },
+    Format {
+        path: PathBuf,
+        format: &'static str,
+        reason: String,
+    },
     #[error("tensor '{tensor}' in {path} has element type {dtype}, which is not supported")]
-    DType { path: PathBuf, tensor: String, dtype: String },
+    DType {
+        path: PathBuf,
+        tensor: String,
+        dtype: String,
+    },
     #[error("{path} has an unknown extension; expected .safetensors, .npz or .npy")]
     Extension { path: PathBuf },
 }
@@ -57,7 +68,12 @@ pub struct Bundle {
 impl Bundle {
     /// Reads a file by its extension.
     pub fn read(path: &Path) -> Result<Bundle, FileError> {
-        let bytes = || std::fs::read(path).map_err(|source| FileError::Read { path: path.into(), source });
+        let bytes = || {
+            std::fs::read(path).map_err(|source| FileError::Read {
+                path: path.into(),
+                source,
+            })
+        };
         match path.extension().and_then(|e| e.to_str()) {
             Some("safetensors") => parse_safetensors(path, &bytes()?),
             Some("npz") => npz::parse_npz(path, bytes()?),
@@ -68,8 +84,15 @@ impl Bundle {
 
     /// Writes safetensors, replacing the file in one step.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        let failed = |reason: String| FileError::Write { path: path.into(), reason };
-        let tensors: Vec<(&String, Tensor)> = self.tensors.iter().map(|(n, t)| (n, t.contiguous())).collect();
+        let failed = |reason: String| FileError::Write {
+            path: path.into(),
+            reason,
+        };
+        let tensors: Vec<(&String, Tensor)> = self
+            .tensors
+            .iter()
+            .map(|(n, t)| (n, t.contiguous()))
+            .collect();
         let mut views = Vec::new();
         for (name, tensor) in &tensors {
             let bytes = &tensor.bytes()[..tensor.len() * tensor.dtype().size_bytes()];
@@ -77,23 +100,33 @@ impl Bundle {
             views.push((name.as_str(), view.map_err(|e| failed(e.to_string()))?));
         }
         let metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
+        let bytes =
+            safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
         let part = path.with_extension(format!("part{}", std::process::id()));
-        std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path)).map_err(|e| {
-            // The half-written file is of no use to anyone.
-            let _ = std::fs::remove_file(&part);
-            failed(e.to_string())
-        })
+        std::fs::write(&part, bytes)
+            .and_then(|()| std::fs::rename(&part, path))
+            .map_err(|e| {
+                // The half-written file is of no use to anyone.
+                let _ = std::fs::remove_file(&part);
+                failed(e.to_string())
+            })
     }
 
     /// The tensor called `name` in this role: with the role's prefix, else with no prefix.
     pub fn find(&self, role: Role, name: &str) -> Option<&Tensor> {
-        self.tensors.get(&format!("{}{name}", role.prefix())).or_else(|| self.tensors.get(name))
+        self.tensors
+            .get(&format!("{}{name}", role.prefix()))
+            .or_else(|| self.tensors.get(name))
     }
 
     /// Names in this role, prefixes removed. A name without a known prefix has every role.
     pub fn names(&self, role: Role) -> Vec<&str> {
-        let own = |name: &'_ str| Role::ALL.iter().find(|r| name.starts_with(r.prefix())).copied();
+        let own = |name: &'_ str| {
+            Role::ALL
+                .iter()
+                .find(|r| name.starts_with(r.prefix()))
+                .copied()
+        };
         self.tensors
             .keys()
             .filter_map(|name| match own(name) {
@@ -120,12 +153,21 @@ impl Bundle {
             .get(&format!("layout.{}{name}", role.prefix()))
             .or_else(|| self.metadata.get(&format!("layout.{name}")))?;
         let text = text.trim().trim_start_matches('[').trim_end_matches(']');
-        Some(text.split(',').map(|axis| axis.trim().to_owned()).filter(|axis| !axis.is_empty()).collect())
+        Some(
+            text.split(',')
+                .map(|axis| axis.trim().to_owned())
+                .filter(|axis| !axis.is_empty())
+                .collect(),
+        )
     }
 }
 
 fn parse_safetensors(path: &Path, bytes: &[u8]) -> Result<Bundle, FileError> {
-    let failed = |e: String| FileError::Format { path: path.into(), format: "safetensors", reason: e };
+    let failed = |e: String| FileError::Format {
+        path: path.into(),
+        format: "safetensors",
+        reason: e,
+    };
     let file = SafeTensors::deserialize(bytes).map_err(|e| failed(e.to_string()))?;
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| failed(e.to_string()))?;
     let mut bundle = Bundle::default();
@@ -138,7 +180,9 @@ fn parse_safetensors(path: &Path, bytes: &[u8]) -> Result<Bundle, FileError> {
             tensor: name.to_owned(),
             dtype,
         })?;
-        bundle.tensors.insert(name.to_owned(), tensor.map_err(|e| failed(e.to_string()))?);
+        bundle
+            .tensors
+            .insert(name.to_owned(), tensor.map_err(|e| failed(e.to_string()))?);
     }
     Ok(bundle)
 }
@@ -157,7 +201,9 @@ fn from_view(view: &TensorView<'_>) -> Result<Result<Tensor, crate::TensorError>
         Dtype::U8 => return Ok(widened(view, bytes.iter().map(|&b| f64::from(b)))),
         Dtype::I8 => return Ok(widened(view, bytes.iter().map(|&b| f64::from(b as i8)))),
         Dtype::I16 => {
-            let pairs = bytes.chunks_exact(2).map(|b| f64::from(i16::from_le_bytes([b[0], b[1]])));
+            let pairs = bytes
+                .chunks_exact(2)
+                .map(|b| f64::from(i16::from_le_bytes([b[0], b[1]])));
             return Ok(widened(view, pairs));
         }
         other => return Err(format!("{other:?}")),
@@ -165,7 +211,10 @@ fn from_view(view: &TensorView<'_>) -> Result<Result<Tensor, crate::TensorError>
     Ok(Tensor::from_bytes(dtype, view.shape(), bytes))
 }
 
-fn widened(view: &TensorView<'_>, values: impl Iterator<Item = f64>) -> Result<Tensor, crate::TensorError> {
+fn widened(
+    view: &TensorView<'_>,
+    values: impl Iterator<Item = f64>,
+) -> Result<Tensor, crate::TensorError> {
     Tensor::from_f64(DType::I32, view.shape(), &values.collect::<Vec<_>>())
 }
 

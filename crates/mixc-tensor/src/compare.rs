@@ -44,8 +44,16 @@ fn compare_values(out: &[f64], reference: &[f64]) -> Comparison {
         norm.add(r);
     }
     let (difference, norm) = (difference.value(), norm.value());
-    let rel_err = if difference.is_infinite() || norm == 0.0 { difference } else { difference / norm };
-    Comparison { rel_err, max_abs_err, worst }
+    let rel_err = if difference.is_infinite() || norm == 0.0 {
+        difference
+    } else {
+        difference / norm
+    };
+    Comparison {
+        rel_err,
+        max_abs_err,
+        worst,
+    }
 }
 
 /// A Euclidean norm that squares cannot overflow (Blue 1978, the scaled form of BLAS `nrm2`).
@@ -62,7 +70,12 @@ impl Norm {
             return;
         }
         if x > self.scale {
-            self.sum = 1.0 + if x.is_infinite() { 0.0 } else { self.sum * (self.scale / x).powi(2) };
+            self.sum = 1.0
+                + if x.is_infinite() {
+                    0.0
+                } else {
+                    self.sum * (self.scale / x).powi(2)
+                };
             self.scale = x;
         } else if self.scale.is_finite() {
             self.sum += (x / self.scale).powi(2);
@@ -88,15 +101,30 @@ mod tests {
     fn equal_infinities_are_equal_and_others_are_not() {
         let minus = f64::NEG_INFINITY;
         assert_eq!(compare_values(&[minus, 1.0], &[minus, 1.0]).rel_err, 0.0);
-        assert_eq!(compare_values(&[0.0, 1.0], &[minus, 1.0]).rel_err, f64::INFINITY);
-        assert_eq!(compare_values(&[minus, 1.0], &[0.0, 1.0]).rel_err, f64::INFINITY);
-        assert_eq!(compare_values(&[-minus], &[minus]).max_abs_err, f64::INFINITY);
+        assert_eq!(
+            compare_values(&[0.0, 1.0], &[minus, 1.0]).rel_err,
+            f64::INFINITY
+        );
+        assert_eq!(
+            compare_values(&[minus, 1.0], &[0.0, 1.0]).rel_err,
+            f64::INFINITY
+        );
+        assert_eq!(
+            compare_values(&[-minus], &[minus]).max_abs_err,
+            f64::INFINITY
+        );
     }
 
     #[test]
     fn nan_never_equals() {
-        assert_eq!(compare_values(&[f64::NAN], &[f64::NAN]).rel_err, f64::INFINITY);
-        assert_eq!(compare_values(&[1.0, 0.0], &[f64::NAN, 0.0]).rel_err, f64::INFINITY);
+        assert_eq!(
+            compare_values(&[f64::NAN], &[f64::NAN]).rel_err,
+            f64::INFINITY
+        );
+        assert_eq!(
+            compare_values(&[1.0, 0.0], &[f64::NAN, 0.0]).rel_err,
+            f64::INFINITY
+        );
     }
 
     #[test]
@@ -107,6 +135,9 @@ mod tests {
 
     #[test]
     fn large_values_do_not_overflow() {
-        assert!((compare_values(&[1e300, 2e300], &[1e300, 1e300]).rel_err - 0.5f64.sqrt()).abs() < 1e-15);
+        assert!(
+            (compare_values(&[1e300, 2e300], &[1e300, 1e300]).rel_err - 0.5f64.sqrt()).abs()
+                < 1e-15
+        );
     }
 }

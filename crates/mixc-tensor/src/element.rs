@@ -56,7 +56,11 @@ fn to_odd_f32(value: f64) -> f32 {
     }
     // The two neighbours of an inexact value differ in the last bit; take the odd one.
     let up = (f64::from(nearest) < value) == (value > 0.0);
-    f32::from_bits(if up { nearest.to_bits() + 1 } else { nearest.to_bits() - 1 })
+    f32::from_bits(if up {
+        nearest.to_bits() + 1
+    } else {
+        nearest.to_bits() - 1
+    })
 }
 
 #[cfg(test)]

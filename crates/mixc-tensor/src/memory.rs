@@ -17,7 +17,10 @@ pub struct AlignedBytes {
 impl AlignedBytes {
     /// `len` zero bytes.
     pub fn zeroed(len: usize) -> AlignedBytes {
-        AlignedBytes { lines: vec![bytemuck::Zeroable::zeroed(); len.div_ceil(LINE)], len }
+        AlignedBytes {
+            lines: vec![bytemuck::Zeroable::zeroed(); len.div_ceil(LINE)],
+            len,
+        }
     }
 
     pub fn copy_of(bytes: &[u8]) -> AlignedBytes {

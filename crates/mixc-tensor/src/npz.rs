@@ -23,12 +23,18 @@ pub(crate) fn parse_npz(path: &Path, bytes: Vec<u8>) -> Result<Bundle, FileError
 pub(crate) fn parse_npy(path: &Path, bytes: Vec<u8>) -> Result<Bundle, FileError> {
     let file = NpyFile::new(Cursor::new(bytes)).map_err(|e| format_error(path, "npy", &e))?;
     let mut bundle = Bundle::default();
-    bundle.tensors.insert("data".to_owned(), read_array(path, "data", file)?);
+    bundle
+        .tensors
+        .insert("data".to_owned(), read_array(path, "data", file)?);
     Ok(bundle)
 }
 
 fn format_error(path: &Path, format: &'static str, reason: &dyn std::fmt::Display) -> FileError {
-    FileError::Format { path: path.into(), format, reason: reason.to_string() }
+    FileError::Format {
+        path: path.into(),
+        format,
+        reason: reason.to_string(),
+    }
 }
 
 fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<Tensor, FileError> {
@@ -39,14 +45,25 @@ fn read_array<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<Tens
 }
 
 /// The elements in the order of the file, with the type that will hold them.
-fn read_values<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<(DType, Vec<f64>), FileError> {
+fn read_values<R: Read>(
+    path: &Path,
+    name: &str,
+    file: NpyFile<R>,
+) -> Result<(DType, Vec<f64>), FileError> {
     let descr = file.dtype();
-    let unsupported =
-        || FileError::DType { path: path.into(), tensor: name.to_owned(), dtype: descr.descr().replace('\'', "") };
-    let npyz::DType::Plain(ty) = &descr else { return Err(unsupported()) };
+    let unsupported = || FileError::DType {
+        path: path.into(),
+        tensor: name.to_owned(),
+        dtype: descr.descr().replace('\'', ""),
+    };
+    let npyz::DType::Plain(ty) = &descr else {
+        return Err(unsupported());
+    };
     macro_rules! values {
         ($dtype:ident, $element:ty, $convert:expr) => {{
-            let values = file.into_vec::<$element>().map_err(|e| format_error(path, "npy", &e))?;
+            let values = file
+                .into_vec::<$element>()
+                .map_err(|e| format_error(path, "npy", &e))?;
             Ok((DType::$dtype, values.into_iter().map($convert).collect()))
         }};
     }
@@ -66,13 +83,20 @@ fn read_values<R: Read>(path: &Path, name: &str, file: NpyFile<R>) -> Result<(DT
 }
 
 /// Column-major files hold the transpose of the array with its axes reversed.
-fn tensor_in_order(dtype: DType, shape: &[usize], order: Order, values: &[f64]) -> Result<Tensor, TensorError> {
+fn tensor_in_order(
+    dtype: DType,
+    shape: &[usize],
+    order: Order,
+    values: &[f64],
+) -> Result<Tensor, TensorError> {
     match order {
         Order::C => Tensor::from_f64(dtype, shape, values),
         Order::Fortran => {
             let reversed: Vec<usize> = shape.iter().rev().copied().collect();
             let axes: Vec<usize> = (0..shape.len()).rev().collect();
-            Ok(Tensor::from_f64(dtype, &reversed, values)?.permuted(&axes)?.contiguous())
+            Ok(Tensor::from_f64(dtype, &reversed, values)?
+                .permuted(&axes)?
+                .contiguous())
         }
     }
 }

@@ -8,9 +8,16 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TensorError {
     #[error("{found} values do not fill a tensor of shape {shape:?}, which has {expected}")]
-    Length { shape: Vec<usize>, expected: usize, found: usize },
+    Length {
+        shape: Vec<usize>,
+        expected: usize,
+        found: usize,
+    },
     #[error("{order:?} is not an order of the axes of shape {shape:?}")]
-    Order { order: Vec<Option<usize>>, shape: Vec<usize> },
+    Order {
+        order: Vec<Option<usize>>,
+        shape: Vec<usize>,
+    },
 }
 
 /// A tensor in host memory: shape, strides in elements, and shared bytes. Views share memory;
@@ -39,7 +46,10 @@ impl Tensor {
     pub fn from_f64(dtype: DType, shape: &[usize], values: &[f64]) -> Result<Tensor, TensorError> {
         let mut tensor = Tensor::zeros(dtype, shape);
         check_length(shape, values.len())?;
-        for (value, slot) in values.iter().zip(tensor.bytes_mut().chunks_exact_mut(dtype.size_bytes())) {
+        for (value, slot) in values
+            .iter()
+            .zip(tensor.bytes_mut().chunks_exact_mut(dtype.size_bytes()))
+        {
             element::write(dtype, *value, slot);
         }
         Ok(tensor)
@@ -49,7 +59,12 @@ impl Tensor {
     pub fn from_bytes(dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Tensor, TensorError> {
         check_length(shape, bytes.len() / dtype.size_bytes())?;
         let bytes = Arc::new(AlignedBytes::copy_of(bytes));
-        Ok(Tensor { dtype, shape: shape.to_vec(), strides: row_major(shape), bytes })
+        Ok(Tensor {
+            dtype,
+            shape: shape.to_vec(),
+            strides: row_major(shape),
+            bytes,
+        })
     }
 
     pub fn dtype(&self) -> DType {
@@ -100,20 +115,35 @@ impl Tensor {
     /// # Panics
     /// "bug:" if the size of `E` is not that of the element type.
     pub fn elements<E: bytemuck::Pod>(&self) -> &[E] {
-        assert_eq!(size_of::<E>(), self.dtype.size_bytes(), "bug: element type of another size");
+        assert_eq!(
+            size_of::<E>(),
+            self.dtype.size_bytes(),
+            "bug: element type of another size"
+        );
         bytemuck::cast_slice(self.bytes())
     }
 
     /// Like [`Tensor::elements`], for writing.
     pub fn elements_mut<E: bytemuck::Pod>(&mut self) -> &mut [E] {
-        assert_eq!(size_of::<E>(), self.dtype.size_bytes(), "bug: element type of another size");
+        assert_eq!(
+            size_of::<E>(),
+            self.dtype.size_bytes(),
+            "bug: element type of another size"
+        );
         bytemuck::cast_slice_mut(self.bytes_mut())
     }
 
     /// The element at `index`, which must lie inside the shape.
     pub fn get(&self, index: &[usize]) -> f64 {
-        let at: isize = index.iter().zip(&self.strides).map(|(i, s)| *i as isize * s).sum();
-        element::read(self.dtype, &self.bytes()[at as usize * self.dtype.size_bytes()..])
+        let at: isize = index
+            .iter()
+            .zip(&self.strides)
+            .map(|(i, s)| *i as isize * s)
+            .sum();
+        element::read(
+            self.dtype,
+            &self.bytes()[at as usize * self.dtype.size_bytes()..],
+        )
     }
 
     /// All elements in row-major order of the shape, whatever the strides.
@@ -121,10 +151,15 @@ impl Tensor {
         let size = self.dtype.size_bytes();
         if self.is_contiguous() {
             let bytes = &self.bytes()[..self.len() * size];
-            return bytes.chunks_exact(size).map(|b| element::read(self.dtype, b)).collect();
+            return bytes
+                .chunks_exact(size)
+                .map(|b| element::read(self.dtype, b))
+                .collect();
         }
         let mut values = Vec::with_capacity(self.len());
-        self.for_each_offset(|at| values.push(element::read(self.dtype, &self.bytes()[at * size..])));
+        self.for_each_offset(|at| {
+            values.push(element::read(self.dtype, &self.bytes()[at * size..]))
+        });
         values
     }
 
@@ -132,10 +167,16 @@ impl Tensor {
     pub fn to_dtype(&self, dtype: DType) -> Tensor {
         let mut new = Tensor::zeros(dtype, &self.shape);
         let size = self.dtype.size_bytes();
-        let mut slots = Arc::make_mut(&mut new.bytes).as_mut_slice().chunks_exact_mut(dtype.size_bytes());
+        let mut slots = Arc::make_mut(&mut new.bytes)
+            .as_mut_slice()
+            .chunks_exact_mut(dtype.size_bytes());
         self.for_each_offset(|at| {
             if let Some(slot) = slots.next() {
-                element::write(dtype, element::read(self.dtype, &self.bytes()[at * size..]), slot);
+                element::write(
+                    dtype,
+                    element::read(self.dtype, &self.bytes()[at * size..]),
+                    slot,
+                );
             }
         });
         new
@@ -148,7 +189,9 @@ impl Tensor {
         }
         let mut new = Tensor::zeros(self.dtype, &self.shape);
         let size = self.dtype.size_bytes();
-        let mut slots = Arc::make_mut(&mut new.bytes).as_mut_slice().chunks_exact_mut(size);
+        let mut slots = Arc::make_mut(&mut new.bytes)
+            .as_mut_slice()
+            .chunks_exact_mut(size);
         self.for_each_offset(|at| {
             if let Some(slot) = slots.next() {
                 slot.copy_from_slice(&self.bytes()[at * size..][..size]);
@@ -169,12 +212,21 @@ impl Tensor {
         let fits = axes.iter().flatten().all(|&a| a < self.rank())
             && (0..self.rank()).all(|a| named(a) == 1 || (named(a) == 0 && self.shape[a] == 1));
         if !fits {
-            return Err(TensorError::Order { order: axes.to_vec(), shape: self.shape.clone() });
+            return Err(TensorError::Order {
+                order: axes.to_vec(),
+                shape: self.shape.clone(),
+            });
         }
         Ok(Tensor {
             dtype: self.dtype,
-            shape: axes.iter().map(|a| a.map_or(1, |a| self.shape[a])).collect(),
-            strides: axes.iter().map(|a| a.map_or(1, |a| self.strides[a])).collect(),
+            shape: axes
+                .iter()
+                .map(|a| a.map_or(1, |a| self.shape[a]))
+                .collect(),
+            strides: axes
+                .iter()
+                .map(|a| a.map_or(1, |a| self.strides[a]))
+                .collect(),
             bytes: self.bytes.clone(),
         })
     }
@@ -182,7 +234,11 @@ impl Tensor {
     /// The same contiguous elements under another shape.
     pub fn reshaped(&self, shape: &[usize]) -> Result<Tensor, TensorError> {
         check_length(shape, self.len())?;
-        Ok(Tensor { shape: shape.to_vec(), strides: row_major(shape), ..self.contiguous() })
+        Ok(Tensor {
+            shape: shape.to_vec(),
+            strides: row_major(shape),
+            ..self.contiguous()
+        })
     }
 
     /// Calls `f` with the element offset of every element, in row-major order of the shape.
@@ -218,7 +274,12 @@ impl std::fmt::Debug for Tensor {
         write!(f, "{}{:?}", self.dtype.name(), self.shape)?;
         let shown = 8.min(self.len());
         let values = self.to_f64();
-        write!(f, " {:?}{}", &values[..shown], if shown < values.len() { " ..." } else { "" })
+        write!(
+            f,
+            " {:?}{}",
+            &values[..shown],
+            if shown < values.len() { " ..." } else { "" }
+        )
     }
 }
 
@@ -232,7 +293,15 @@ fn row_major(shape: &[usize]) -> Vec<isize> {
 
 fn check_length(shape: &[usize], found: usize) -> Result<(), TensorError> {
     let expected = shape.iter().product();
-    if expected == found { Ok(()) } else { Err(TensorError::Length { shape: shape.to_vec(), expected, found }) }
+    if expected == found {
+        Ok(())
+    } else {
+        Err(TensorError::Length {
+            shape: shape.to_vec(),
+            expected,
+            found,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -247,7 +316,10 @@ mod tests {
         assert_eq!(v.to_f64(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
         assert!(std::ptr::eq(v.bytes(), t.bytes()));
         assert!(!v.is_contiguous());
-        assert_eq!(v.contiguous().elements::<f32>(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(
+            v.contiguous().elements::<f32>(),
+            [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
+        );
         assert_eq!(v.get(&[2, 1]), 5.0);
     }
 
@@ -262,12 +334,18 @@ mod tests {
     #[test]
     fn memory_is_aligned_and_empty_tensors_are_harmless() {
         for len in [1, 3, 1000] {
-            assert_eq!(Tensor::zeros(DType::Bf16, &[len]).bytes().as_ptr() as usize % 64, 0);
+            assert_eq!(
+                Tensor::zeros(DType::Bf16, &[len]).bytes().as_ptr() as usize % 64,
+                0
+            );
         }
         let empty = Tensor::zeros(DType::F32, &[2, 0, 3]);
         assert!(empty.is_contiguous() && empty.to_f64().is_empty());
         assert!(empty.permuted(&[2, 0, 1]).unwrap().contiguous().is_empty());
-        assert_eq!(Tensor::from_f64(DType::F32, &[], &[4.0]).unwrap().get(&[]), 4.0);
+        assert_eq!(
+            Tensor::from_f64(DType::F32, &[], &[4.0]).unwrap().get(&[]),
+            4.0
+        );
     }
 
     #[test]
@@ -283,7 +361,11 @@ mod tests {
     fn wrong_lengths_and_orders_are_errors() {
         assert!(Tensor::from_f64(DType::F32, &[2, 2], &[1.0]).is_err());
         let t = Tensor::zeros(DType::F32, &[2, 2]);
-        assert!(t.permuted(&[0, 0]).is_err() && t.permuted(&[0]).is_err() && t.permuted(&[0, 2]).is_err());
+        assert!(
+            t.permuted(&[0, 0]).is_err()
+                && t.permuted(&[0]).is_err()
+                && t.permuted(&[0, 2]).is_err()
+        );
         assert!(t.reshaped(&[3]).is_err());
     }
 }

@@ -39,8 +39,14 @@ impl Binding {
         for tensor in &program.tensors {
             match self.find(file, Role::Input, &tensor.name) {
                 Some((file_name, found)) => {
-                    let (view, note) =
-                        self.arranged(file, Role::Input, &file_name, &tensor.name, found, &tensor.axis_names)?;
+                    let (view, note) = self.arranged(
+                        file,
+                        Role::Input,
+                        &file_name,
+                        &tensor.name,
+                        found,
+                        &tensor.axis_names,
+                    )?;
                     bound.notes.extend(note);
                     bound.tensors.insert(tensor.name.clone(), view);
                 }
@@ -55,49 +61,95 @@ impl Binding {
         }
         for name in file.names(Role::Input) {
             if program.tensor(self.parameter_of(name)).is_none()
-                && !program.outputs.iter().any(|o| &*o.name == self.parameter_of(name))
+                && !program
+                    .outputs
+                    .iter()
+                    .any(|o| &*o.name == self.parameter_of(name))
             {
-                bound.notes.push(format!("the file's tensor '{name}' is not an input of this mixer; ignored"));
+                bound.notes.push(format!(
+                    "the file's tensor '{name}' is not an input of this mixer; ignored"
+                ));
             }
         }
         Ok(bound)
     }
 
     /// The expected value of an output, in the definition's axis order; None if the file lacks it.
-    pub fn reference(&self, program: &Program, file: &Bundle, output: &str) -> Result<Option<Tensor>, Error> {
+    pub fn reference(
+        &self,
+        program: &Program,
+        file: &Bundle,
+        output: &str,
+    ) -> Result<Option<Tensor>, Error> {
         let Some(declared) = program.outputs.iter().find(|o| &*o.name == output) else {
             return Ok(None);
         };
-        let Some((file_name, found)) = self.find(file, Role::Output, output) else { return Ok(None) };
-        let (view, _) = self.arranged(file, Role::Output, &file_name, output, found, &declared.axis_names)?;
+        let Some((file_name, found)) = self.find(file, Role::Output, output) else {
+            return Ok(None);
+        };
+        let (view, _) = self.arranged(
+            file,
+            Role::Output,
+            &file_name,
+            output,
+            found,
+            &declared.axis_names,
+        )?;
         Ok(Some(view))
     }
 
     /// A result in the axis order that `--layout` gives for it, for writing.
-    pub fn to_file_order(&self, program: &Program, output: &str, tensor: &Tensor) -> Result<Tensor, Error> {
+    pub fn to_file_order(
+        &self,
+        program: &Program,
+        output: &str,
+        tensor: &Tensor,
+    ) -> Result<Tensor, Error> {
         let declared = program.outputs.iter().find(|o| &*o.name == output);
         match (self.layouts.get(output), declared) {
-            (Some(letters), Some(declared)) => rearrange(output, tensor, &declared.axis_names, letters),
+            (Some(letters), Some(declared)) => {
+                rearrange(output, tensor, &declared.axis_names, letters)
+            }
             _ => Ok(tensor.clone()),
         }
     }
 
     /// The file's tensor for a parameter, and the name it has there.
-    fn find<'a>(&self, file: &'a Bundle, role: Role, parameter: &str) -> Option<(String, &'a Tensor)> {
-        let renamed = self.renames.iter().filter(|(_, p)| p == parameter).map(|(name, _)| name.as_str());
-        renamed
-            .chain([parameter])
-            .find_map(|name| file.find(role, name).map(|tensor| (name.to_owned(), tensor)))
+    fn find<'a>(
+        &self,
+        file: &'a Bundle,
+        role: Role,
+        parameter: &str,
+    ) -> Option<(String, &'a Tensor)> {
+        let renamed = self
+            .renames
+            .iter()
+            .filter(|(_, p)| p == parameter)
+            .map(|(name, _)| name.as_str());
+        renamed.chain([parameter]).find_map(|name| {
+            file.find(role, name)
+                .map(|tensor| (name.to_owned(), tensor))
+        })
     }
 
     fn parameter_of<'a>(&'a self, file_name: &'a str) -> &'a str {
-        self.renames.iter().find(|(name, _)| name == file_name).map_or(file_name, |(_, parameter)| parameter)
+        self.renames
+            .iter()
+            .find(|(name, _)| name == file_name)
+            .map_or(file_name, |(_, parameter)| parameter)
     }
 
     /// From `--set`, else from the file's metadata.
     fn scalar(&self, file: &Bundle, name: &str) -> Option<f64> {
-        let renamed = self.renames.iter().filter(|(_, p)| p == name).map(|(name, _)| name.as_str());
-        self.sets.get(name).copied().or_else(|| renamed.chain([name]).find_map(|name| file.param(name)))
+        let renamed = self
+            .renames
+            .iter()
+            .filter(|(_, p)| p == name)
+            .map(|(name, _)| name.as_str());
+        self.sets
+            .get(name)
+            .copied()
+            .or_else(|| renamed.chain([name]).find_map(|name| file.param(name)))
     }
 
     /// The tensor in the declared axis order. Without a `--layout` it has that order already, unless
@@ -111,15 +163,24 @@ impl Binding {
         found: &Tensor,
         declared: &[Name],
     ) -> Result<(Tensor, Option<String>), Error> {
-        let given = self.layouts.get(file_name).or_else(|| self.layouts.get(parameter));
+        let given = self
+            .layouts
+            .get(file_name)
+            .or_else(|| self.layouts.get(parameter));
         if let Some(letters) = given {
             return Ok((rearrange(parameter, found, letters, declared)?, None));
         }
         if let Some(letters) = file.layout(role, file_name)
             && is_permutation(&letters, declared)
-            && letters.iter().map(String::as_str).ne(declared.iter().map(|a| &**a))
+            && letters
+                .iter()
+                .map(String::as_str)
+                .ne(declared.iter().map(|a| &**a))
         {
-            let note = format!("'{parameter}' has axes {} according to the file", letters.join(","));
+            let note = format!(
+                "'{parameter}' has axes {} according to the file",
+                letters.join(",")
+            );
             return Ok((rearrange(parameter, found, &letters, declared)?, Some(note)));
         }
         Ok((found.clone(), None))
@@ -133,18 +194,27 @@ impl Binding {
             if known.contains(&name) {
                 return Ok(());
             }
-            let message = format!("{option}: this mixer has no '{name}', only {}", known.join(", "));
+            let message = format!(
+                "{option}: this mixer has no '{name}', only {}",
+                known.join(", ")
+            );
             Err(Error::Usage(with_suggestion(message, name, known)))
         };
         for (_, parameter) in &self.renames {
-            check("--rename", parameter, inputs().chain(outputs()).chain(scalars()).collect())?;
+            check(
+                "--rename",
+                parameter,
+                inputs().chain(outputs()).chain(scalars()).collect(),
+            )?;
         }
         for name in self.sets.keys() {
             check("--set", name, scalars().collect())?;
         }
         let file_names = self.renames.iter().map(|(name, _)| name.as_str());
         let known: Vec<&str> = inputs().chain(outputs()).chain(file_names).collect();
-        self.layouts.keys().try_for_each(|name| check("--layout", name, known.clone()))
+        self.layouts
+            .keys()
+            .try_for_each(|name| check("--layout", name, known.clone()))
     }
 }
 
@@ -166,11 +236,15 @@ pub fn rearrange<A: AsRef<str>, B: AsRef<str>>(
         )
     };
     if from.len() != tensor.rank() {
-        return Err(Error::usage(format!("{}; the number of axes differs", describe())));
+        return Err(Error::usage(format!(
+            "{}; the number of axes differs",
+            describe()
+        )));
     }
     let mut taken = vec![false; from.len()];
     let mut find = |letter: &str| {
-        let at = (0..from.len()).find(|&at| !taken[at] && letter != "1" && from[at].as_ref() == letter)?;
+        let at = (0..from.len())
+            .find(|&at| !taken[at] && letter != "1" && from[at].as_ref() == letter)?;
         taken[at] = true;
         Some(at)
     };
@@ -180,7 +254,11 @@ pub fn rearrange<A: AsRef<str>, B: AsRef<str>>(
             .filter(|&at| !axes.contains(&Some(at)) && tensor.shape()[at] != 1)
             .map(|at| from[at].as_ref())
             .collect();
-        Error::usage(format!("{}; nothing matches {}", describe(), left.join(",")))
+        Error::usage(format!(
+            "{}; nothing matches {}",
+            describe(),
+            left.join(",")
+        ))
     })
 }
 
@@ -193,11 +271,18 @@ fn is_permutation(letters: &[String], declared: &[Name]) -> bool {
 }
 
 fn missing_tensor(program: &Program, file: &Bundle, name: &str) -> Error {
-    let axes = program.tensor(name).map(|t| t.axis_names.join(", ")).unwrap_or_default();
+    let axes = program
+        .tensor(name)
+        .map(|t| t.axis_names.join(", "))
+        .unwrap_or_default();
     let have = file.names(Role::Input);
     let message = format!(
         "the input '{name}' [{axes}] is missing; the file has {} (use --rename FILE_NAME={name})",
-        if have.is_empty() { "no inputs".to_owned() } else { have.join(", ") }
+        if have.is_empty() {
+            "no inputs".to_owned()
+        } else {
+            have.join(", ")
+        }
     );
     Error::Usage(with_suggestion(message, name, have))
 }
@@ -220,20 +305,37 @@ mod tests {
         let range = (f64::NEG_INFINITY, f64::INFINITY);
         Program {
             tensors: vec![tensor("q", None), tensor("state", Some(0.0))],
-            scalars: vec![Scalar { name: "scale".into(), kind: Kind::Real, default: None, range }],
-            outputs: vec![Output { name: "state".into(), axes: axes.clone(), axis_names: axes.clone() }],
+            scalars: vec![Scalar {
+                name: "scale".into(),
+                kind: Kind::Real,
+                default: None,
+                range,
+            }],
+            outputs: vec![Output {
+                name: "state".into(),
+                axes: axes.clone(),
+                axis_names: axes.clone(),
+            }],
             ..Program::default()
         }
     }
 
     fn counted(shape: &[usize]) -> Tensor {
-        let values: Vec<f64> = (0..shape.iter().product::<usize>()).map(|n| n as f64).collect();
+        let values: Vec<f64> = (0..shape.iter().product::<usize>())
+            .map(|n| n as f64)
+            .collect();
         Tensor::from_f64(DType::F32, shape, &values).unwrap()
     }
 
     fn file(tensors: &[(&str, &[usize])]) -> Bundle {
-        let tensors = tensors.iter().map(|(name, shape)| ((*name).to_owned(), counted(shape))).collect();
-        Bundle { tensors, ..Bundle::default() }
+        let tensors = tensors
+            .iter()
+            .map(|(name, shape)| ((*name).to_owned(), counted(shape)))
+            .collect();
+        Bundle {
+            tensors,
+            ..Bundle::default()
+        }
     }
 
     fn letters(text: &str) -> Vec<String> {
@@ -242,10 +344,21 @@ mod tests {
 
     #[test]
     fn prefixes_renames_and_layouts_find_a_state_that_is_input_and_output() {
-        let file = file(&[("in.q", &[2, 5, 3]), ("in.first", &[2, 1, 3, 5]), ("out.last", &[2, 3, 5])]);
+        let file = file(&[
+            ("in.q", &[2, 5, 3]),
+            ("in.first", &[2, 1, 3, 5]),
+            ("out.last", &[2, 3, 5]),
+        ]);
         let binding = Binding {
-            renames: vec![("first".into(), "state".into()), ("last".into(), "state".into())],
-            layouts: [("q".to_owned(), letters("B,T,H")), ("first".to_owned(), letters("B,1,H,T"))].into(),
+            renames: vec![
+                ("first".into(), "state".into()),
+                ("last".into(), "state".into()),
+            ],
+            layouts: [
+                ("q".to_owned(), letters("B,T,H")),
+                ("first".to_owned(), letters("B,1,H,T")),
+            ]
+            .into(),
             sets: [("scale".to_owned(), 2.0)].into(),
         };
         let bound = binding.inputs(&program(), &file).unwrap();
@@ -253,7 +366,10 @@ mod tests {
         assert_eq!(bound.tensors["q"].get(&[1, 2, 4]), 15.0 + 4.0 * 3.0 + 2.0);
         assert_eq!(bound.tensors["state"].shape(), [2, 3, 5]);
         assert_eq!(bound.scalars["scale"], 2.0);
-        let reference = binding.reference(&program(), &file, "state").unwrap().unwrap();
+        let reference = binding
+            .reference(&program(), &file, "state")
+            .unwrap()
+            .unwrap();
         assert_eq!(reference.to_f64(), counted(&[2, 3, 5]).to_f64());
     }
 
@@ -274,16 +390,30 @@ mod tests {
         assert_eq!(bound.tensors["q"].shape(), [2, 3, 5]);
         assert_eq!(bound.notes.len(), 1);
         file.metadata.insert("layout.q".into(), "B,L,H".into());
-        assert_eq!(Binding::default().inputs(&program(), &file).unwrap().tensors["q"].shape(), [2, 5, 3]);
+        assert_eq!(
+            Binding::default()
+                .inputs(&program(), &file)
+                .unwrap()
+                .tensors["q"]
+                .shape(),
+            [2, 5, 3]
+        );
     }
 
     #[test]
     fn missing_and_unknown_names_are_errors_with_suggestions() {
-        let e = Binding::default().inputs(&program(), &file(&[("in.k", &[1, 1, 1])])).unwrap_err();
+        let e = Binding::default()
+            .inputs(&program(), &file(&[("in.k", &[1, 1, 1])]))
+            .unwrap_err();
         assert!(e.to_string().contains("'q' [B, H, T] is missing"), "{e}");
         let sets = [("scal".to_owned(), 1.0)].into();
-        let binding = Binding { sets, ..Binding::default() };
-        let e = binding.inputs(&program(), &file(&[("in.q", &[1, 1, 1])])).unwrap_err();
+        let binding = Binding {
+            sets,
+            ..Binding::default()
+        };
+        let e = binding
+            .inputs(&program(), &file(&[("in.q", &[1, 1, 1])]))
+            .unwrap_err();
         assert!(e.to_string().contains("did you mean 'scale'"), "{e}");
     }
 
@@ -294,7 +424,13 @@ mod tests {
         let bound = Binding::default().inputs(&program(), &file).unwrap();
         assert_eq!(bound.scalars["scale"], 0.5);
         assert!(bound.notes[0].contains("'extra'"));
-        let binding = Binding { sets: [("scale".to_owned(), 3.0)].into(), ..Binding::default() };
-        assert_eq!(binding.inputs(&program(), &file).unwrap().scalars["scale"], 3.0);
+        let binding = Binding {
+            sets: [("scale".to_owned(), 3.0)].into(),
+            ..Binding::default()
+        };
+        assert_eq!(
+            binding.inputs(&program(), &file).unwrap().scalars["scale"],
+            3.0
+        );
     }
 }

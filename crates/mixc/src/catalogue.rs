@@ -23,7 +23,12 @@ pub struct Entry {
 pub fn catalogue() -> impl Iterator<Item = Entry> {
     FILES.iter().map(|&(file, text)| {
         let (family, name) = file.rsplit_once('/').unwrap_or(("", file));
-        Entry { name: name.trim_end_matches(".mix"), family, file, text }
+        Entry {
+            name: name.trim_end_matches(".mix"),
+            family,
+            file,
+            text,
+        }
     })
 }
 
@@ -36,14 +41,23 @@ pub fn shipped(name: &str) -> Option<Entry> {
 pub fn load_source(mixer: &str) -> Result<Source, Error> {
     let path = Path::new(mixer);
     if mixer.ends_with(".mix") || path.is_file() {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+            path: path.into(),
+            source,
+        })?;
         return Ok(Source::new(mixer, text));
     }
     if let Some(entry) = shipped(mixer) {
         return Ok(Source::new(format!("ir/{}", entry.file), entry.text));
     }
-    let message = format!("there is no shipped mixer '{mixer}' and no file of that name (`mixc list` shows them)");
-    Err(Error::Usage(with_suggestion(message, mixer, catalogue().map(|e| e.name))))
+    let message = format!(
+        "there is no shipped mixer '{mixer}' and no file of that name (`mixc list` shows them)"
+    );
+    Err(Error::Usage(with_suggestion(
+        message,
+        mixer,
+        catalogue().map(|e| e.name),
+    )))
 }
 
 /// The citation in a doc comment: the first parentheses that hold a year, else nothing.
@@ -51,14 +65,20 @@ pub fn load_source(mixer: &str) -> Result<Source, Error> {
 /// `Causal attention (Vaswani et al. 2017; Shazeer 2019).` gives `Vaswani et al. 2017; Shazeer 2019`.
 pub fn paper(doc: &str) -> Option<String> {
     let has_year = |text: &str| {
-        text.split(|c: char| !c.is_ascii_digit()).any(|n| n.len() == 4 && (n.starts_with("19") || n.starts_with("20")))
+        text.split(|c: char| !c.is_ascii_digit())
+            .any(|n| n.len() == 4 && (n.starts_with("19") || n.starts_with("20")))
     };
     let mut rest = doc;
     while let Some(open) = rest.find('(') {
         let inside = &rest[open + 1..];
         let close = inside.find(')')?;
         if has_year(&inside[..close]) {
-            return Some(inside[..close].split_whitespace().collect::<Vec<_>>().join(" "));
+            return Some(
+                inside[..close]
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
         }
         rest = &inside[close + 1..];
     }
@@ -71,8 +91,12 @@ mod tests {
 
     #[test]
     fn the_paper_is_the_parenthesis_with_a_year() {
-        let doc = "Attention over (grouped) heads\n(Vaswani et al. 2017;\nShazeer 2019). More (2021).";
-        assert_eq!(paper(doc).as_deref(), Some("Vaswani et al. 2017; Shazeer 2019"));
+        let doc =
+            "Attention over (grouped) heads\n(Vaswani et al. 2017;\nShazeer 2019). More (2021).";
+        assert_eq!(
+            paper(doc).as_deref(),
+            Some("Vaswani et al. 2017; Shazeer 2019")
+        );
         assert_eq!(paper("nothing (to see) here"), None);
         assert_eq!(paper("open (2017"), None);
     }
@@ -82,6 +106,9 @@ mod tests {
         let e = load_source("no_such_mixer").unwrap_err();
         assert_eq!(e.exit_code(), 2);
         assert!(e.to_string().contains("no_such_mixer"));
-        assert!(matches!(load_source("missing/file.mix"), Err(Error::Read { .. })));
+        assert!(matches!(
+            load_source("missing/file.mix"),
+            Err(Error::Read { .. })
+        ));
     }
 }

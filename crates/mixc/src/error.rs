@@ -13,9 +13,21 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] mixc_tensor::FileError),
     #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot write {path}: {reason}")]
     Write { path: PathBuf, reason: String },
+    /// Inputs that do not fit the definition.
+    #[error(transparent)]
+    Eval(#[from] mixc_interp::EvalError),
+    /// No kernels for this form, with the reason.
+    #[error(transparent)]
+    Schedule(#[from] mixc_schedule::ScheduleError),
+    /// A kernel did not run to its end.
+    #[error("{0}")]
+    Execution(String),
     /// Something that this machine or this version lacks.
     #[error("{0}")]
     Unavailable(String),
@@ -29,10 +41,12 @@ impl Error {
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Unavailable(_) => 3,
+            Error::Unavailable(_) | Error::Schedule(_) => 3,
+            Error::Execution(_) => 1,
             Error::Definition(_)
             | Error::Usage(_)
             | Error::File(_)
+            | Error::Eval(_)
             | Error::Read { .. }
             | Error::Write { .. } => 2,
         }

@@ -3,12 +3,34 @@
 //! In: mixer definitions, tensors, options. Out: results, comparisons, measurements. The stages are
 //! other crates; this one puts them in order (see `pipeline`) and knows no mixer by name.
 
+mod bench;
 mod bind;
 mod catalogue;
+mod compare;
+mod devices;
 mod error;
+mod execute;
+mod job;
+mod pipeline;
 mod plot;
+mod problem;
+mod rounded;
+mod run;
+mod target;
+mod verify;
 
+pub use bench::{BenchOptions, BenchReport, BenchRow, bench};
 pub use bind::{Binding, BoundInputs, rearrange};
 pub use catalogue::{Entry, catalogue, load_source, paper, shipped};
+pub use compare::{OutputReport, compare_outputs, default_tolerance};
+pub use devices::{Device, Peaks, cpu_name, devices, measure_fma, measure_peaks, threads};
 pub use error::Error;
+pub use execute::{Executable, Outputs, interpret, open_sizes};
+pub use job::Job;
+pub use pipeline::{Form, Mixer, prepare};
 pub use plot::{Series, plot_svg};
+pub use problem::{Sizes, awkward_sizes, random_job, work};
+pub use rounded::eval_rounded;
+pub use run::{RunOptions, RunResult, compare_run, run};
+pub use target::{Direction, Target};
+pub use verify::{Case, VerifyOptions, VerifyReport, verify};

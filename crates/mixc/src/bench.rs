@@ -1,0 +1,253 @@
+//! `mixc bench`: every form's time on one problem, behind a check that the results are right.
+
+use crate::execute::Executable;
+use crate::pipeline::{Form, Mixer, prepare};
+use crate::problem::{Sizes, awkward_sizes, random_job, work};
+use crate::run::find_form;
+use crate::{Direction, Error, Job, Outputs, Target, interpret};
+use mixc_ir::{DType, Name};
+use mixc_tensor::{Pattern, compare};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Debug)]
+pub struct BenchOptions {
+    pub target: Target,
+    pub sizes: BTreeMap<String, i64>,
+    pub dtype: DType,
+    pub form: Option<String>,
+    pub sets: BTreeMap<String, f64>,
+    pub samples: usize,
+    pub direction: Direction,
+    /// The f32 multiply-add peak of the threads in use, in GFLOP/s, if it is known.
+    pub peak_gflops: Option<f64>,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct BenchRow {
+    pub form: String,
+    pub shape: BTreeMap<String, i64>,
+    pub target: String,
+    pub dtype: String,
+    pub median_ms: f64,
+    /// Half the distance between the quartiles, in milliseconds.
+    pub spread_ms: f64,
+    pub samples: usize,
+    /// Arithmetic of the form by the cost model, over the median time.
+    pub gflops: f64,
+    /// Inputs read and outputs written once, over the median time.
+    pub gbps: f64,
+    pub peak_share: Option<f64>,
+    pub params: BTreeMap<String, i64>,
+}
+
+/// Measurements, and the forms that were not measured with the reason.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct BenchReport {
+    pub rows: Vec<BenchRow>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
+}
+
+/// Measuring stops after this time for one form, at least three samples given.
+const TIME_FOR_FORM: Duration = Duration::from_secs(2);
+/// Results of two forms on the same inputs may differ by this much before neither is believed.
+const AGREEMENT: f64 = 1e-3;
+
+/// Measures every form that the target can execute. `progress` is called with each form's name.
+///
+/// # Errors
+/// Sizes that do not fit, or a form whose result is wrong: a fast wrong kernel has no speed.
+pub fn bench(
+    mixer: &Mixer,
+    options: &BenchOptions,
+    progress: &mut dyn FnMut(&str),
+) -> Result<BenchReport, Error> {
+    mixer.check_direction(options.direction)?;
+    let program = &mixer.program;
+    let sizes: Sizes = options
+        .sizes
+        .iter()
+        .map(|(name, n)| (Name::from(name.as_str()), *n))
+        .collect();
+    if let Some(missing) = program.dims.iter().find(|d| !sizes.contains_key(*d)) {
+        return Err(Error::usage(format!(
+            "--shape: the size {missing} is missing"
+        )));
+    }
+    let job = random_job(
+        program,
+        &sizes,
+        &options.sets,
+        Pattern::Normal,
+        options.dtype,
+        1,
+    )?;
+    let forms = mixer.forms(&job.sizes);
+    let chosen: Vec<&Form> = match &options.form {
+        Some(name) => vec![find_form(&forms, name)?],
+        None => forms.iter().collect(),
+    };
+    let mut report = BenchReport::default();
+    let mut first: Option<(String, Outputs)> = None;
+    for form in chosen {
+        progress(&form.name);
+        let executable = match prepare(form, &options.target, &job, &BTreeMap::new()) {
+            Ok(executable) => executable,
+            Err(e @ (Error::Schedule(_) | Error::Unavailable(_))) => {
+                report.skipped.push(format!("{}: {e}", form.name));
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        check_small(mixer, form, options, &sizes)?;
+        let (outputs, times) = measure(&executable, &job, options.samples)?;
+        check_agreement(&form.name, &outputs, &mut first)?;
+        report
+            .rows
+            .push(row(form, options, &job, &executable, &outputs, times));
+    }
+    if report.rows.is_empty() {
+        return Err(Error::Unavailable(format!(
+            "no form can be measured:\n{}",
+            report.skipped.join("\n")
+        )));
+    }
+    Ok(report)
+}
+
+/// Compares a form with the interpreter on the same problem with its long sizes cut down, because
+/// the interpreter would take hours on the whole.
+fn check_small(
+    mixer: &Mixer,
+    form: &Form,
+    options: &BenchOptions,
+    sizes: &Sizes,
+) -> Result<(), Error> {
+    let program = &mixer.program;
+    let mut small = sizes.clone();
+    while work(program, &small) > 1e6 {
+        let Some((name, size)) = small
+            .iter()
+            .max_by_key(|(_, n)| **n)
+            .map(|(name, n)| (name.clone(), *n))
+        else {
+            break;
+        };
+        small.insert(name, (size + 1) / 2);
+    }
+    // Halving may break a constraint that the whole problem satisfies; then any sizes will do.
+    let problem = |sizes: &Sizes| {
+        random_job(
+            program,
+            sizes,
+            &options.sets,
+            Pattern::Normal,
+            options.dtype,
+            2,
+        )
+    };
+    let job = match problem(&small) {
+        Ok(job) => job,
+        Err(_) => match awkward_sizes(program, &Sizes::new(), 4, 1).last() {
+            Some(sizes) => problem(sizes)?,
+            None => return Ok(()),
+        },
+    };
+    let executable = prepare(form, &options.target, &job, &BTreeMap::new())?;
+    let (outputs, exact) = (
+        executable.run(&job)?,
+        interpret(program, &job, &BTreeMap::new())?,
+    );
+    let limit = crate::compare::default_tolerance(options.dtype);
+    for (name, exact) in &exact.tensors {
+        let error = outputs
+            .tensors
+            .get(name)
+            .and_then(|out| compare(out, exact))
+            .map_or(f64::INFINITY, |c| c.rel_err);
+        if error > limit {
+            return Err(Error::Execution(format!(
+                "form '{}' is wrong and was not measured: '{name}' is off by {error:.2e} with sizes {:?}",
+                form.name, job.sizes
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_agreement(
+    form: &str,
+    outputs: &Outputs,
+    first: &mut Option<(String, Outputs)>,
+) -> Result<(), Error> {
+    let Some((other, expected)) = first else {
+        *first = Some((form.to_owned(), outputs.clone()));
+        return Ok(());
+    };
+    for (name, tensor) in &expected.tensors {
+        let error = outputs
+            .tensors
+            .get(name)
+            .and_then(|out| compare(out, tensor))
+            .map_or(f64::INFINITY, |c| c.rel_err);
+        if error > AGREEMENT {
+            return Err(Error::Execution(format!(
+                "forms '{other}' and '{form}' differ by {error:.2e} in '{name}'"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The results, and the times of the samples after a warm-up.
+fn measure(
+    executable: &Executable,
+    job: &Job,
+    samples: usize,
+) -> Result<(Outputs, Vec<Duration>), Error> {
+    let start = Instant::now();
+    let outputs = executable.run(job)?;
+    let mut times = vec![];
+    while times.len() < samples.max(1) && (times.len() < 3 || start.elapsed() < TIME_FOR_FORM) {
+        times.push(executable.run(job)?.time);
+    }
+    times.sort_unstable();
+    Ok((outputs, times))
+}
+
+fn row(
+    form: &Form,
+    options: &BenchOptions,
+    job: &Job,
+    executable: &Executable,
+    outputs: &Outputs,
+    times: Vec<Duration>,
+) -> BenchRow {
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64();
+    let median = at(0.5).max(1e-9);
+    let tensors = job.tensors.values().chain(outputs.tensors.values());
+    let bytes: usize = tensors.map(|t| t.len() * t.dtype().size_bytes()).sum();
+    let gflops = form.flops(&job.sizes) / median / 1e9;
+    BenchRow {
+        form: form.name.clone(),
+        shape: job
+            .sizes
+            .iter()
+            .map(|(name, n)| (name.to_string(), *n))
+            .collect(),
+        target: options.target.to_string(),
+        dtype: options.dtype.name().to_owned(),
+        median_ms: median * 1e3,
+        spread_ms: (at(0.75) - at(0.25)) / 2.0 * 1e3,
+        samples: times.len(),
+        gflops,
+        gbps: bytes as f64 / median / 1e9,
+        peak_share: options.peak_gflops.map(|peak| gflops / peak),
+        params: executable
+            .schedule()
+            .map(|s| s.knobs.clone())
+            .unwrap_or_default(),
+    }
+}

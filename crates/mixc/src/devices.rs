@@ -1,0 +1,188 @@
+//! What this machine can do: its name, and the peaks that benchmarks are measured against.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// A target, and whether it can be compiled for and run here.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Device {
+    pub target: String,
+    pub description: String,
+    pub compiles: bool,
+    pub runs: bool,
+    pub peaks: Option<Peaks>,
+    /// Why it cannot be compiled for or run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Measured, not looked up.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Peaks {
+    /// f32 fused multiply-adds on 128-bit vectors, one thread; two operations each.
+    pub f32_gflops_thread: f64,
+    /// The same on all threads at once.
+    pub f32_gflops: f64,
+    /// Reading memory that no cache holds, all threads.
+    pub read_gbps: f64,
+    pub threads: usize,
+}
+
+/// Every target, with measured peaks for this CPU. Takes about a second.
+pub fn devices() -> Vec<Device> {
+    let cpu = Device {
+        target: "cpu".to_owned(),
+        description: cpu_name(),
+        compiles: true,
+        runs: true,
+        peaks: Some(measure_peaks()),
+        note: None,
+    };
+    let gpu = |target: &str, name: &str| Device {
+        target: target.to_owned(),
+        description: name.to_owned(),
+        compiles: false,
+        runs: false,
+        peaks: None,
+        note: Some("PTX is not emitted by this version".to_owned()),
+    };
+    vec![
+        cpu,
+        gpu("sm_80", "NVIDIA Ampere"),
+        gpu("sm_89", "NVIDIA Ada"),
+        gpu("sm_90a", "NVIDIA Hopper"),
+    ]
+}
+
+/// The processor's name, where the system tells it.
+pub fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = info
+        .lines()
+        .find_map(|l| l.strip_prefix("model name").and_then(|l| l.split_once(':')));
+    let name = field.map_or("CPU", |(_, name)| name.trim());
+    format!("{name}, {} threads, {}", threads(), std::env::consts::ARCH)
+}
+
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+pub fn measure_peaks() -> Peaks {
+    let threads = threads();
+    Peaks {
+        f32_gflops_thread: measure_fma(1),
+        f32_gflops: measure_fma(threads),
+        read_gbps: measure_read(threads),
+        threads,
+    }
+}
+
+/// The f32 multiply-add peak of `threads` threads on 128-bit vectors, in GFLOP/s: the best of
+/// several short runs, because interruptions only ever slow one down.
+pub fn measure_fma(threads: usize) -> f64 {
+    let best = (0..5).map(|_| {
+        let start = Instant::now();
+        let flops: f64 = on_threads(threads, || fma_burst(Duration::from_millis(25)));
+        flops / start.elapsed().as_secs_f64()
+    });
+    best.fold(0.0, f64::max) / 1e9
+}
+
+fn measure_read(threads: usize) -> f64 {
+    const WORDS: usize = 1 << 23; // 64 MiB for each thread
+    let data: Vec<u64> = (0..WORDS as u64).collect();
+    let best = (0..3).map(|_| {
+        let start = Instant::now();
+        let bytes: f64 = on_threads(threads, || {
+            // Eight sums, so that additions do not wait for each other.
+            let sums = black_box(&data)
+                .chunks_exact(8)
+                .fold([0u64; 8], |mut sums, chunk| {
+                    sums.iter_mut()
+                        .zip(chunk)
+                        .for_each(|(s, x)| *s = s.wrapping_add(*x));
+                    sums
+                });
+            black_box(sums);
+            (WORDS * 8) as f64
+        });
+        bytes / start.elapsed().as_secs_f64()
+    });
+    best.fold(0.0, f64::max) / 1e9
+}
+
+fn on_threads(threads: usize, work: impl Fn() -> f64 + Sync) -> f64 {
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        handles.into_iter().map(|h| h.join().unwrap_or(0.0)).sum()
+    })
+}
+
+/// Floating-point operations done within about `time`.
+fn fma_burst(time: Duration) -> f64 {
+    let start = Instant::now();
+    let mut flops = 0.0;
+    while start.elapsed() < time {
+        flops += fma_block();
+    }
+    flops
+}
+
+/// Steps of one block; each does one multiply-add in every lane of every accumulator.
+const STEPS: usize = 20_000;
+
+#[cfg(target_arch = "x86_64")]
+fn fma_block() -> f64 {
+    if std::arch::is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has the instructions, as just checked.
+        unsafe { fma_block_x86() }
+    } else {
+        fma_block_portable()
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fma_block() -> f64 {
+    fma_block_portable()
+}
+
+/// Twelve independent chains: latency 4 times two units, with room to spare.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "fma")]
+fn fma_block_x86() -> f64 {
+    use std::arch::x86_64::{_mm_fmadd_ps, _mm_set1_ps};
+    let (a, b) = (_mm_set1_ps(black_box(0.999)), _mm_set1_ps(black_box(0.001)));
+    let mut sums = [_mm_set1_ps(black_box(1.0)); 12];
+    for _ in 0..STEPS {
+        for sum in &mut sums {
+            *sum = _mm_fmadd_ps(*sum, a, b);
+        }
+    }
+    black_box(sums);
+    (STEPS * 12 * 4 * 2) as f64
+}
+
+fn fma_block_portable() -> f64 {
+    let (a, b) = (black_box(0.999f32), black_box(0.001f32));
+    let mut sums = [[black_box(1f32); 4]; 12];
+    for _ in 0..STEPS {
+        for sum in sums.as_flattened_mut() {
+            *sum = *sum * a + b;
+        }
+    }
+    black_box(sums);
+    (STEPS * 12 * 4 * 2) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_has_a_name_and_a_peak() {
+        assert!(!cpu_name().is_empty());
+        // No processor of the last twenty years is slower or a thousand times faster.
+        assert!((0.5..5000.0).contains(&measure_fma(1)));
+    }
+}
