@@ -6,6 +6,7 @@
 //! computed in front of it.
 
 use crate::ScheduleError;
+use crate::template::Blocks;
 use mixc_ir::{Ix, Name, Program, T, Term};
 use mixc_tile::{Access, Axis, Buf, BufId, Expr, Kernel, Place, Space, Stmt};
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ pub struct Builder<'a> {
     pub locals: BTreeMap<Name, Local>,
     /// Extent of the tile of a streamed axis.
     pub stream_block: usize,
+    /// The parts of a streamed axis, in the order in which they are visited.
+    pub blocks: Vec<Blocks>,
     /// Axes that are streamed, by the size that they have.
     pub is_stream: &'a dyn Fn(&Name) -> bool,
     /// Predicates that hold for every position at the current point of the program.
@@ -77,6 +80,7 @@ impl<'a> Builder<'a> {
             axes: BTreeMap::new(),
             locals: BTreeMap::new(),
             stream_block: 64,
+            blocks: vec![],
             is_stream,
             known: vec![],
             counter: 0,

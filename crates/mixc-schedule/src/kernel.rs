@@ -5,6 +5,7 @@ use crate::contract::accumulate_sum;
 use crate::lower::lower;
 use crate::roles::{MAX_CHUNK, Role, Roles, fitted, reused_axes};
 use crate::stream::prepare_streams;
+use crate::template::{Action, Condition, Knob, Range, TEMPLATES, select};
 use crate::unify::{Renaming, unify};
 use crate::{Request, ScheduleError};
 use mixc_ir::{DType, Ix, Kind, Let, Name, Program, Scan, Stmt, T, Term};
@@ -74,9 +75,44 @@ pub fn map_indices(program: &mut Program, leaf: &dyn Fn(&Ix) -> Option<Ix>) {
     }
 }
 
-/// Rows of a tile, streamed positions of a step, and one size for each kind of split.
+/// The knobs that matter to a program, with the values that they may take: rows and streamed positions
+/// of a tile, and one for each kind of split (its size symbol is the knob's name).
+pub fn knobs_of(program: &Program) -> Vec<&'static Knob> {
+    let symbols: BTreeSet<String> = program
+        .splits
+        .iter()
+        .filter_map(|s| {
+            if let Ix::Dim(symbol) = &s.size {
+                Some(symbol.to_string())
+            } else {
+                None
+            }
+        })
+        .chain(["rows".to_string(), "stream".to_string()])
+        .collect();
+    let mut knobs: Vec<&Knob> = vec![];
+    for knob in TEMPLATES.iter().flat_map(|t| &t.knobs) {
+        if symbols.contains(&knob.name) && knobs.iter().all(|k| k.name != knob.name) {
+            knobs.push(knob);
+        }
+    }
+    knobs
+}
+
+/// Every knob with its value: the requested one, or the default, no larger than the axis needs.
 pub fn choose_knobs(program: &Program, request: &Request) -> Knobs {
-    let mut knobs = Knobs::from([("rows".to_string(), 64), ("stream".to_string(), 64)]);
+    let diagonal = has_diagonal_decay(program);
+    let default = |k: &Knob| {
+        if diagonal {
+            k.diagonal.unwrap_or(k.default)
+        } else {
+            k.default
+        }
+    };
+    let mut knobs: Knobs = knobs_of(program)
+        .into_iter()
+        .map(|k| (k.name.clone(), default(k)))
+        .collect();
     for split in &program.splits {
         if let Ix::Dim(symbol) = &split.size
             && !program.dims.contains(symbol)
@@ -85,12 +121,7 @@ pub fn choose_knobs(program: &Program, request: &Request) -> Knobs {
                 .axes
                 .get(&split.axis)
                 .and_then(|ix| ix.eval_sizes(&request.sizes));
-            let wanted = if has_diagonal_decay(program) { 16 } else { 64 };
-            let wanted = if streamed_part(program, &split.inner) {
-                1024
-            } else {
-                wanted
-            };
+            let wanted = knobs.get(&**symbol).copied().unwrap_or(64) as usize;
             knobs.insert(
                 symbol.to_string(),
                 fitted(wanted, size.unwrap_or(i64::MAX)) as i64,
@@ -99,23 +130,6 @@ pub fn choose_knobs(program: &Program, request: &Request) -> Knobs {
     }
     knobs.extend(request.knobs.iter().map(|(k, v)| (k.clone(), *v)));
     knobs
-}
-
-/// Whether a part is reduced over by a streaming reduction (split keys) and not a chunk of time.
-fn streamed_part(program: &Program, inner: &Name) -> bool {
-    let mut found = false;
-    for l in program.lets() {
-        l.value.visit(&mut |t| match &**t {
-            Term::Online { axes, .. } => found |= axes.contains(inner),
-            Term::Reduce {
-                axes,
-                op: mixc_ir::ReduceOp::Max,
-                ..
-            } => found |= axes.contains(inner),
-            _ => {}
-        });
-    }
-    found
 }
 
 /// Whether some decay varies over an axis that is summed in products with it: then there is no matrix
@@ -466,30 +480,28 @@ pub fn lower_lets(
     let terms: Vec<T> = outs.iter().map(|o| o.term.clone()).collect();
     bind_sums(&mut b, &terms, 0)?;
     fit_stream_block(&mut b, &terms, roles);
-    let template = match &sequence {
-        None => {
-            bind_chunks(&mut b, &terms, 0, true)?;
-            prepare_streams(&mut b, &terms)?;
-            for out in outs {
-                store(&mut b, out, 0)?;
-            }
-            if terms.iter().any(|t| has_stream(&b, t)) {
-                "streaming"
-            } else {
-                "pointwise"
-            }
-        }
-        Some(axis) => {
-            lower_steps(&mut b, outs, axis)?;
-            if program.splits.iter().any(|s| s.outer == *axis) {
-                "chunked"
-            } else {
-                "recurrent"
-            }
-        }
+    let parts = |axis: &Name| program.splits.iter().any(|s| s.outer == *axis);
+    let template = select(|condition| match condition {
+        Condition::Steps => sequence.is_some(),
+        Condition::Parts => sequence.as_ref().is_some_and(parts),
+        Condition::Streams => terms.iter().any(|t| has_stream(&b, t)),
+        Condition::Scan => false,
+    });
+    let template =
+        template.ok_or_else(|| ScheduleError::internal(format!("no template fits {name}")))?;
+    b.blocks = template.blocks.clone();
+    if sequence.is_none() {
+        bind_chunks(&mut b, &terms, 0, true)?;
+    }
+    let mut run = Run {
+        outs,
+        axis: sequence,
+        states: vec![],
+        uses: vec![],
     };
+    run.perform(&mut b, &template.body)?;
     b.kernel.body = b.levels.swap_remove(0).stmts;
-    Ok((b.kernel, template))
+    Ok((b.kernel, template.name.as_str()))
 }
 
 fn has_stream(b: &Builder, term: &T) -> bool {
@@ -690,121 +702,162 @@ fn store(b: &mut Builder, out: &Out, level: usize) -> Result<(), ScheduleError> 
     Ok(())
 }
 
-/// The loop over time or chunks: states, what is read off them at every step, final states.
-fn lower_steps(b: &mut Builder, outs: &[Out], axis: &Name) -> Result<(), ScheduleError> {
-    let (mut states, mut uses) = (vec![], vec![]);
-    for out in outs {
-        collect_states(b, &out.term, axis, &mut states, &mut uses)?;
-    }
-    let size = b.size_of(axis)?;
-    for state in &mut states {
-        let all = Term::product(vec![
-            state.decay.clone(),
-            state.input.clone(),
-            state.init.clone(),
-        ]);
-        state.axes = b
-            .tile_axes(&all)
-            .into_iter()
-            .filter(|a| a != axis)
-            .collect();
-        state.buffer = b.buffer("state", &state.axes);
-        bind_sums(b, &[state.decay.clone(), state.input.clone()], 0)?;
-        let init = lower(b, &state.init)?;
-        b.emit_map(0, state.buffer.clone(), init);
-    }
-    let var = b.fresh(axis);
-    match b.program.splits.iter().find(|s| s.outer == *axis) {
-        None => emit_steps(
-            b,
-            outs,
-            axis,
-            &var,
-            (Ix::Const(0), size),
-            true,
-            &states,
-            &uses,
-        )?,
-        Some(split) => {
-            // Full chunks first, then the last one if it is short.
-            let whole = b.program.axes[&split.axis].clone();
-            let full = whole / split.size.clone();
-            emit_steps(
-                b,
-                outs,
-                axis,
-                &var,
-                (Ix::Const(0), full.clone()),
-                false,
-                &states,
-                &uses,
-            )?;
-            emit_steps(b, outs, axis, &var, (full, size), true, &states, &uses)?;
-        }
-    }
-    for (node, state, renaming) in &uses {
-        if matches!(&**node, Term::Last { .. }) {
-            b.remember_expr(0, node, state_value(&states[*state], renaming));
-        }
-    }
-    for out in outs.iter().filter(|o| !o.axes.contains(axis)) {
-        store(b, out, 0)?;
-    }
-    Ok(())
+/// A template's actions, on the terms of one kernel.
+struct Run<'a> {
+    outs: &'a [Out],
+    /// The axis that is stepped along.
+    axis: Option<Name>,
+    states: Vec<State>,
+    /// Where recurrences occur: the node, its state, and the state's axes as named there.
+    uses: Vec<(T, usize, Renaming)>,
 }
 
-#[allow(clippy::too_many_arguments)]
-fn emit_steps(
-    b: &mut Builder,
-    outs: &[Out],
-    axis: &Name,
-    var: &Name,
-    (lo, hi): (Ix, Ix),
-    ragged: bool,
-    states: &[State],
-    uses: &[(T, usize, Renaming)],
-) -> Result<(), ScheduleError> {
-    let level = b.open();
-    b.bind(axis, Binding::At(Ix::Axis(var.clone())), level);
-    let mut terms: Vec<T> = outs
-        .iter()
-        .filter(|o| o.axes.contains(axis))
-        .map(|o| o.term.clone())
-        .collect();
-    terms.extend(
-        states
-            .iter()
-            .flat_map(|s| [s.decay.clone(), s.input.clone()]),
-    );
-    bind_chunks(b, &terms, level, ragged)?;
-    for (node, state, renaming) in uses {
-        if matches!(&**node, Term::Scan { .. }) {
-            b.remember_expr(level, node, state_value(&states[*state], renaming));
+impl Run<'_> {
+    fn perform(&mut self, b: &mut Builder, actions: &[Action]) -> Result<(), ScheduleError> {
+        let level = b.top();
+        for action in actions {
+            match action {
+                Action::Init => self.init(b)?,
+                Action::Stream => {
+                    let mut terms = self.terms_here(level);
+                    if level > 0 {
+                        terms.extend(
+                            self.states
+                                .iter()
+                                .flat_map(|s| [s.decay.clone(), s.input.clone()]),
+                        );
+                    }
+                    prepare_streams(b, &terms)?;
+                }
+                Action::Store => {
+                    for out in self.outs.iter().filter(|o| self.is_here(o, level)) {
+                        store(b, out, level)?;
+                    }
+                }
+                Action::AdvanceInclusive => {
+                    for state in self.states.iter().filter(|s| !s.strict) {
+                        advance(b, state, level)?;
+                    }
+                }
+                // A state that feeds another is read before it moves on.
+                Action::AdvanceStrict => {
+                    for state in self.states.iter().rev().filter(|s| s.strict) {
+                        advance(b, state, level)?;
+                    }
+                }
+                Action::For(range, body) => self.steps(b, *range, body)?,
+                Action::Finish => self.finish(b)?,
+                Action::Compute | Action::Carry => {
+                    return Err(ScheduleError::internal(
+                        "a let has no steps as written".into(),
+                    ));
+                }
+            }
         }
+        Ok(())
     }
-    for state in states.iter().filter(|s| !s.strict) {
-        advance(b, state, level)?;
+
+    /// Results that are known at every step are stored in the loop, the others outside.
+    fn is_here(&self, out: &Out, level: usize) -> bool {
+        self.axis
+            .as_ref()
+            .is_none_or(|axis| out.axes.contains(axis) == (level > 0))
     }
-    prepare_streams(b, &terms)?;
-    for out in outs.iter().filter(|o| o.axes.contains(axis)) {
-        store(b, out, level)?;
+
+    fn terms_here(&self, level: usize) -> Vec<T> {
+        self.outs
+            .iter()
+            .filter(|o| self.is_here(o, level))
+            .map(|o| o.term.clone())
+            .collect()
     }
-    // A state that feeds another is read before it moves on.
-    for state in states.iter().rev().filter(|s| s.strict) {
-        advance(b, state, level)?;
+
+    fn init(&mut self, b: &mut Builder) -> Result<(), ScheduleError> {
+        let Some(axis) = self.axis.clone() else {
+            return Ok(());
+        };
+        for out in self.outs {
+            collect_states(b, &out.term, &axis, &mut self.states, &mut self.uses)?;
+        }
+        for state in &mut self.states {
+            let all = Term::product(vec![
+                state.decay.clone(),
+                state.input.clone(),
+                state.init.clone(),
+            ]);
+            state.axes = b
+                .tile_axes(&all)
+                .into_iter()
+                .filter(|a| *a != axis)
+                .collect();
+            state.buffer = b.buffer("state", &state.axes);
+            bind_sums(b, &[state.decay.clone(), state.input.clone()], 0)?;
+            let init = lower(b, &state.init)?;
+            b.emit_map(0, state.buffer.clone(), init);
+        }
+        Ok(())
     }
-    let body = b.close();
-    b.emit(
-        0,
-        TileStmt::For {
-            var: var.clone(),
-            lo,
-            hi,
-            reverse: false,
-            body,
-        },
-    );
-    Ok(())
+
+    fn steps(
+        &mut self,
+        b: &mut Builder,
+        range: Range,
+        body: &[Action],
+    ) -> Result<(), ScheduleError> {
+        let Some(axis) = self.axis.clone() else {
+            return Ok(());
+        };
+        let size = b.size_of(&axis)?;
+        let whole_parts = match b.program.splits.iter().find(|s| s.outer == axis) {
+            None => size.clone(),
+            Some(split) => b.program.axes[&split.axis].clone() / split.size.clone(),
+        };
+        let (lo, hi, ragged) = match range {
+            Range::Steps => (Ix::Const(0), size, true),
+            Range::WholeParts => (Ix::Const(0), whole_parts, false),
+            Range::LastPart => (whole_parts, size, true),
+        };
+        let var = b.fresh(&axis);
+        let level = b.open();
+        b.bind(&axis, Binding::At(Ix::Axis(var.clone())), level);
+        let mut terms = self.terms_here(level);
+        terms.extend(
+            self.states
+                .iter()
+                .flat_map(|s| [s.decay.clone(), s.input.clone()]),
+        );
+        bind_chunks(b, &terms, level, ragged)?;
+        for (node, state, renaming) in &self.uses {
+            if matches!(&**node, Term::Scan { .. }) {
+                b.remember_expr(level, node, state_value(&self.states[*state], renaming));
+            }
+        }
+        self.perform(b, body)?;
+        let body = b.close();
+        b.emit(
+            level - 1,
+            TileStmt::For {
+                var,
+                lo,
+                hi,
+                reverse: false,
+                body,
+            },
+        );
+        Ok(())
+    }
+
+    fn finish(&self, b: &mut Builder) -> Result<(), ScheduleError> {
+        for (node, state, renaming) in &self.uses {
+            if matches!(&**node, Term::Last { .. }) {
+                b.remember_expr(0, node, state_value(&self.states[*state], renaming));
+            }
+        }
+        for out in self.outs.iter().filter(|o| self.is_here(o, 0)) {
+            store(b, out, 0)?;
+        }
+        Ok(())
+    }
 }
 
 fn state_value(state: &State, renaming: &Renaming) -> Expr {

@@ -18,9 +18,11 @@ mod roles;
 mod sequential;
 mod spell;
 mod stream;
+mod template;
 mod unify;
 
 pub use error::ScheduleError;
+pub use template::{Action, Blocks, Condition, Knob, Range, TEMPLATES, Template, parse_template};
 
 use mixc_ir::{DType, Ix, Name, Program, Stmt, Term};
 use mixc_tile::{Kernel, TensorArg, Usage};
@@ -76,10 +78,7 @@ pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, Schedu
         let name = format!("{}_{n}", identifier(&program.name));
         let (mut kernel, template) = match group {
             kernel::Group::Lets(lets) => kernel::lower_lets(&program, &name, lets, &roles, &knobs)?,
-            kernel::Group::Scan(scan) => (
-                sequential::lower_scan(&program, &name, scan, &roles)?,
-                "sequential",
-            ),
+            kernel::Group::Scan(scan) => sequential::lower_scan(&program, &name, scan, &roles)?,
         };
         kernel::declare_tensors(&mut kernel, &program, request);
         kernels.push(kernel);
@@ -104,6 +103,11 @@ pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, Schedu
         knobs,
         template: names.join("+"),
     })
+}
+
+/// The knobs of a program's schedule, each with the values that it may take.
+pub fn knobs(program: &Program) -> Vec<&'static Knob> {
+    kernel::knobs_of(program)
 }
 
 fn identifier(name: &str) -> String {

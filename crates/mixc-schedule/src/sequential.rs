@@ -6,6 +6,7 @@ use crate::kernel::bind_sums;
 use crate::lower::lower;
 use crate::roles::Roles;
 use crate::stream::prepare_streams;
+use crate::template::{Action, Condition, Range, select};
 use mixc_ir::{Ix, Let, Name, Program, Scan, T, Term};
 use mixc_tile::{Access, Expr, GridAxis, Kernel, Stmt};
 use std::collections::BTreeSet;
@@ -72,7 +73,7 @@ pub fn lower_scan(
     name: &str,
     scan: &Scan,
     roles: &Roles,
-) -> Result<Kernel, ScheduleError> {
+) -> Result<(Kernel, &'static str), ScheduleError> {
     let is_stream = |axis: &Name| roles.is_stream(program, axis);
     let mut b = Builder::new(program, name, &is_stream);
     let batch = batch_axes(scan);
@@ -109,48 +110,102 @@ pub fn lower_scan(
             );
         }
     }
+    let template = select(|c| c == Condition::Scan)
+        .ok_or_else(|| ScheduleError::internal("no template for scans as written".into()))?;
+    b.blocks = template.blocks.clone();
     let mut states = vec![];
-    for carry in &scan.carries {
-        bind_sums(&mut b, std::slice::from_ref(&carry.init), 0)?;
-        let init = lower(&mut b, &carry.init)?;
-        let state = local_buffer(&mut b, &carry.name, &carry.axes, 1);
-        b.emit_map(0, state.clone(), init);
-        states.push(state);
-    }
-    let body = lower_step(&mut b, scan, &states)?;
-    let steps = b.index(&program.axes[&scan.axis])?;
-    let var = step_variable(scan);
-    b.emit(
-        0,
-        Stmt::For {
-            var,
-            lo: Ix::Const(0),
-            hi: steps,
-            reverse: scan.reverse,
-            body,
-        },
-    );
-    for (carry, state) in scan.carries.iter().zip(&states) {
-        if is_read(program, &carry.last) {
-            let value = Expr::Elem(state.clone());
-            store(&mut b, &carry.last, &carry.axes, value, 0)?;
+    for action in &template.body {
+        match action {
+            Action::Init => states = init(&mut b, scan)?,
+            Action::For(Range::Steps, step) => {
+                let body = lower_step(&mut b, scan, &states, step)?;
+                let steps = b.index(&program.axes[&scan.axis])?;
+                let var = step_variable(scan);
+                b.emit(
+                    0,
+                    Stmt::For {
+                        var,
+                        lo: Ix::Const(0),
+                        hi: steps,
+                        reverse: scan.reverse,
+                        body,
+                    },
+                );
+            }
+            Action::Finish => {
+                for (carry, state) in scan.carries.iter().zip(&states) {
+                    if is_read(program, &carry.last) {
+                        store(
+                            &mut b,
+                            &carry.last,
+                            &carry.axes,
+                            Expr::Elem(state.clone()),
+                            0,
+                        )?;
+                    }
+                }
+            }
+            other => {
+                return Err(ScheduleError::internal(format!(
+                    "a scan as written has no action {other:?}"
+                )));
+            }
         }
     }
     b.kernel.body = b.levels.swap_remove(0).stmts;
-    Ok(b.kernel)
+    Ok((b.kernel, template.name.as_str()))
+}
+
+/// Buffers of the states, with their initial values.
+fn init(b: &mut Builder, scan: &Scan) -> Result<Vec<Access>, ScheduleError> {
+    let mut states = vec![];
+    for carry in &scan.carries {
+        bind_sums(b, std::slice::from_ref(&carry.init), 0)?;
+        let value = lower(b, &carry.init)?;
+        let state = local_buffer(b, &carry.name, &carry.axes, 1);
+        b.emit_map(0, state.clone(), value);
+        states.push(state);
+    }
+    Ok(states)
 }
 
 fn step_variable(scan: &Scan) -> Name {
     format!("{}_step", scan.axis).into()
 }
 
-fn lower_step(b: &mut Builder, scan: &Scan, states: &[Access]) -> Result<Vec<Stmt>, ScheduleError> {
+fn lower_step(
+    b: &mut Builder,
+    scan: &Scan,
+    states: &[Access],
+    actions: &[Action],
+) -> Result<Vec<Stmt>, ScheduleError> {
     let level = b.open();
     b.bind(
         &scan.axis,
         Binding::At(Ix::Axis(step_variable(scan))),
         level,
     );
+    for action in actions {
+        match action {
+            Action::Compute => compute(b, scan, level)?,
+            Action::Carry => {
+                for (carry, state) in scan.carries.iter().zip(states) {
+                    let index = carry.axes.iter().cloned().map(Ix::Axis).collect();
+                    let next = lower(b, &Term::read(&carry.next, index))?;
+                    b.emit_map(level, state.clone(), next);
+                }
+            }
+            other => {
+                return Err(ScheduleError::internal(format!(
+                    "a step as written has no action {other:?}"
+                )));
+            }
+        }
+    }
+    Ok(b.close())
+}
+
+fn compute(b: &mut Builder, scan: &Scan, level: usize) -> Result<(), ScheduleError> {
     for l in &scan.body {
         bind_sums(b, std::slice::from_ref(&l.value), level)?;
         check_reads(scan, l)?;
@@ -162,12 +217,7 @@ fn lower_step(b: &mut Builder, scan: &Scan, states: &[Access]) -> Result<Vec<Stm
             store(b, &l.name, &l.axes, Expr::Elem(buffer), level)?;
         }
     }
-    for (carry, state) in scan.carries.iter().zip(states) {
-        let index = carry.axes.iter().cloned().map(Ix::Axis).collect();
-        let next = lower(b, &Term::read(&carry.next, index))?;
-        b.emit_map(level, state.clone(), next);
-    }
-    Ok(b.close())
+    Ok(())
 }
 
 /// A buffer over the tile axes of a let, read by the let's name.

@@ -9,6 +9,7 @@ use crate::bounds::{Bounds, bounds_of, conjuncts};
 use crate::builder::{Binding, Builder, places};
 use crate::contract::{accumulate_sum, scale_in_place};
 use crate::lower::{emit_reduce, guarded, identity, lower, reduce_kind};
+use crate::template::Blocks;
 use mixc_ir::{Func, Ix, Name, ReduceOp, T, Term};
 use mixc_tile::{Access, Expr, Place, ReduceKind, Stmt};
 use std::collections::BTreeMap;
@@ -352,18 +353,21 @@ fn emit_forward(b: &mut Builder, plan: &Loop, var: &Name) -> Result<(), Schedule
     let full_end = (reach.full_hi / block)
         .max(full_first.clone())
         .min(end.clone());
-    if full_first != first {
-        emit_body(b, plan, var, first, full_first.clone(), None)?;
+    for part in b.blocks.clone() {
+        match part {
+            Blocks::CutBelow => emit_body(b, plan, var, first.clone(), full_first.clone(), None)?,
+            Blocks::Inside => emit_body(
+                b,
+                plan,
+                var,
+                full_first.clone(),
+                full_end.clone(),
+                Some(&reach.settled),
+            )?,
+            Blocks::CutAbove => emit_body(b, plan, var, full_end.clone(), end.clone(), None)?,
+        }
     }
-    emit_body(
-        b,
-        plan,
-        var,
-        full_first,
-        full_end.clone(),
-        Some(&reach.settled),
-    )?;
-    emit_body(b, plan, var, full_end, end, None)
+    Ok(())
 }
 
 /// One loop over blocks lo..hi; `settled` predicates hold in all of them, and then no block is ragged.
