@@ -229,7 +229,7 @@ fn row(
     let median = at(0.5).max(1e-9);
     let tensors = job.tensors.values().chain(outputs.tensors.values());
     let bytes: usize = tensors.map(|t| t.len() * t.dtype().size_bytes()).sum();
-    let gflops = form.flops(&job.sizes) / median / 1e9;
+    let gflops = form.work(&job.sizes).flops / median / 1e9;
     BenchRow {
         form: form.name.clone(),
         shape: job
@@ -250,4 +250,14 @@ fn row(
             .map(|s| s.knobs.clone())
             .unwrap_or_default(),
     }
+}
+
+/// Runs `f` with `threads` threads for the kernels.
+pub fn with_threads<R: Send>(
+    threads: usize,
+    f: impl FnOnce() -> Result<R, Error> + Send,
+) -> Result<R, Error> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|e| Error::Unavailable(format!("cannot start {threads} threads: {e}")))?
+        .install(f)
 }

@@ -1,7 +1,8 @@
 //! The shipped mixers, embedded at build time, and how a `MIXER` argument finds its source.
 
-use crate::Error;
 use crate::error::with_suggestion;
+use crate::pipeline::compile;
+use crate::{Direction, Error, Target};
 use mixc_text::Source;
 use std::path::Path;
 
@@ -19,7 +20,45 @@ pub struct Entry {
     pub text: &'static str,
 }
 
-/// Every shipped definition, sorted by family and name.
+/// One line of `mixc list`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Listed {
+    pub name: String,
+    pub family: String,
+    pub paper: Option<String>,
+    pub directions: Vec<String>,
+    pub targets: Vec<String>,
+}
+
+/// Every shipped mixer.
+///
+/// # Errors
+/// If a shipped definition does not compile.
+pub fn list() -> Result<Vec<Listed>, Error> {
+    let mut listed = vec![];
+    for entry in catalogue() {
+        for program in compile(&entry.source())? {
+            listed.push(Listed {
+                name: program.name.clone(),
+                family: entry.family.to_owned(),
+                paper: paper(&program.doc),
+                directions: vec![Direction::Forward.to_string()],
+                targets: [Target::Cpu, Target::Tile, Target::Interp]
+                    .map(|t| t.to_string())
+                    .to_vec(),
+            });
+        }
+    }
+    Ok(listed)
+}
+
+impl Entry {
+    pub fn source(&self) -> Source {
+        Source::new(format!("ir/{}", self.file), self.text)
+    }
+}
+
+/// Every shipped file, sorted by family and name.
 pub fn catalogue() -> impl Iterator<Item = Entry> {
     FILES.iter().map(|&(file, text)| {
         let (family, name) = file.rsplit_once('/').unwrap_or(("", file));
@@ -48,7 +87,7 @@ pub fn load_source(mixer: &str) -> Result<Source, Error> {
         return Ok(Source::new(mixer, text));
     }
     if let Some(entry) = shipped(mixer) {
-        return Ok(Source::new(format!("ir/{}", entry.file), entry.text));
+        return Ok(entry.source());
     }
     let message = format!(
         "there is no shipped mixer '{mixer}' and no file of that name (`mixc list` shows them)"
@@ -58,6 +97,24 @@ pub fn load_source(mixer: &str) -> Result<Source, Error> {
         mixer,
         catalogue().map(|e| e.name),
     )))
+}
+
+/// The source of a `MIXER` argument, and which of its mixers is meant if the argument says so: a
+/// shipped file may define further mixers, and their names work as well as the file's.
+pub(crate) fn find_mixer(mixer: &str) -> Result<(Source, Option<String>), Error> {
+    let named = |entry: Entry| {
+        mixc_lang::compile(&entry.source()).is_ok_and(|all| all.iter().any(|p| p.name == mixer))
+    };
+    match load_source(mixer) {
+        Ok(source) => {
+            let same = shipped(mixer).is_some_and(named);
+            Ok((source, same.then(|| mixer.to_owned())))
+        }
+        Err(e) => match catalogue().find(|entry| named(*entry)) {
+            Some(entry) => Ok((entry.source(), Some(mixer.to_owned()))),
+            None => Err(e),
+        },
+    }
 }
 
 /// The citation in a doc comment: the first parentheses that hold a year, else nothing.

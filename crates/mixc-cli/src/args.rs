@@ -1,0 +1,219 @@
+//! Every command and option. Values are parsed here, so that commands get sizes and names, not text.
+
+use crate::sizes::{Layouts, Rename, Setting, Shape, Sweep};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mixc::{Direction, Target};
+use mixc_ir::DType;
+use std::path::PathBuf;
+
+/// A kernel compiler for sequence mixers.
+#[derive(Debug, Parser)]
+#[command(name = "mixc", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// How results are printed; JSON goes to standard output alone.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub format: Format,
+    /// More log output on standard error (repeat for more); MIXC_LOG sets filters.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the shipped mixers: name, family, paper, directions and targets.
+    List,
+    /// Parse and type-check definitions.
+    Check(CheckArgs),
+    /// Show the forms found for a mixer, what led to each, their costs and the kernels of the chosen one.
+    Explain(ExplainArgs),
+    /// Run a mixer on tensors from a file and compare with reference outputs.
+    Run(RunArgs),
+    /// Check every form against the f64 interpreter on random and adversarial inputs.
+    Verify(VerifyArgs),
+    /// Search for the fastest form and parameters on this machine (not available in this version).
+    Tune(OpaqueArgs),
+    /// Work with the tuning database (not available in this version).
+    Db(OpaqueArgs),
+    /// Write libraries, headers and kernels (not available in this version).
+    Build(OpaqueArgs),
+    /// Measure all forms: time, FLOP/s, bytes/s and the share of the device's measured peak.
+    Bench(BenchArgs),
+    /// Show what can be compiled for, what can run here, and measured peaks.
+    Devices,
+    /// Print a shell completion script.
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Paths to .mix files, or names of shipped mixers.
+    #[arg(required = true, value_name = "MIXER")]
+    pub mixers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Path to a .mix file, or the name of a shipped mixer.
+    pub mixer: String,
+    /// Sizes, e.g. B=1,H=8,T=4096,D=64.
+    #[arg(long)]
+    pub shape: Option<Shape>,
+    #[arg(long, default_value = "cpu")]
+    pub target: Target,
+    #[arg(long, default_value = "f32", value_parser = parse_dtype)]
+    pub dtype: DType,
+    /// Print one stage instead.
+    #[arg(long, value_enum)]
+    pub emit: Option<Stage>,
+    /// The form whose stage is printed (default: the chosen one).
+    #[arg(long)]
+    pub form: Option<String>,
+    /// Scalar parameters, e.g. scale=0.125.
+    #[arg(long = "set", value_delimiter = ',')]
+    pub sets: Vec<Setting>,
+    #[arg(long, default_value = "forward")]
+    pub direction: Direction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// The core program of the definition.
+    Core,
+    /// The core programs of all forms.
+    Forms,
+    /// The tile kernels.
+    Tile,
+    /// Cranelift IR.
+    Clif,
+    /// Disassembly of the machine code.
+    Asm,
+    Mlir,
+    Ptx,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Path to a .mix file, or the name of a shipped mixer.
+    pub mixer: String,
+    /// Tensors: .safetensors, .npz or .npy. Sizes follow from them.
+    #[arg(long)]
+    pub inputs: PathBuf,
+    /// Write the outputs there (.safetensors).
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+    /// Reference outputs; may be the same file as --inputs.
+    #[arg(long)]
+    pub compare: Option<PathBuf>,
+    /// Largest relative error that passes (default: by element type; f32 1e-5, bf16 2e-2, f16 3e-3).
+    #[arg(long)]
+    pub tol: Option<f64>,
+    #[arg(long, default_value = "cpu")]
+    pub target: Target,
+    /// A form by name (default: the one with the lowest predicted cost).
+    #[arg(long)]
+    pub form: Option<String>,
+    /// Element type of real inputs and of the outputs.
+    #[arg(long, value_parser = parse_dtype)]
+    pub dtype: Option<DType>,
+    /// Order of the axes in the file, e.g. q=B,T,H,D,k=B,T,H,D; repeatable.
+    #[arg(long)]
+    pub layout: Vec<Layouts>,
+    /// Scalar parameters, e.g. scale=0.125; repeatable.
+    #[arg(long = "set", value_delimiter = ',')]
+    pub sets: Vec<Setting>,
+    /// Name in the file = parameter or output; repeatable.
+    #[arg(long = "rename", value_delimiter = ',')]
+    pub renames: Vec<Rename>,
+    #[arg(long, default_value = "forward")]
+    pub direction: Direction,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Path to a .mix file, or the name of a shipped mixer.
+    pub mixer: String,
+    #[arg(long, default_value = "cpu")]
+    pub target: Target,
+    /// Sizes to check instead of the built-in awkward ones; sizes that are left out are chosen.
+    #[arg(long)]
+    pub shape: Option<Shape>,
+    /// Check only this form.
+    #[arg(long)]
+    pub form: Option<String>,
+    /// Element types to check.
+    #[arg(long, value_delimiter = ',', default_value = "f32", value_parser = parse_dtype)]
+    pub dtype: Vec<DType>,
+    /// Scalar parameters, e.g. window=7.
+    #[arg(long = "set", value_delimiter = ',')]
+    pub sets: Vec<Setting>,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    #[arg(long, default_value = "forward")]
+    pub direction: Direction,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Path to a .mix file, or the name of a shipped mixer.
+    pub mixer: String,
+    /// Sizes, e.g. B=1,H=8,T=4096,D=64.
+    #[arg(long)]
+    pub shape: Shape,
+    #[arg(long, default_value = "cpu")]
+    pub target: Target,
+    #[arg(long, default_value = "f32", value_parser = parse_dtype)]
+    pub dtype: DType,
+    /// Measure only this form.
+    #[arg(long)]
+    pub form: Option<String>,
+    /// One size from LO to HI by doubling, e.g. T=512..65536.
+    #[arg(long)]
+    pub sweep: Option<Sweep>,
+    /// Draw the median times (.svg).
+    #[arg(long)]
+    pub plot: Option<PathBuf>,
+    /// Threads (default: all).
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Samples of each form at most; a form stops early after two seconds.
+    #[arg(long, default_value_t = 20)]
+    pub samples: usize,
+    /// Scalar parameters, e.g. scale=0.125.
+    #[arg(long = "set", value_delimiter = ',')]
+    pub sets: Vec<Setting>,
+    #[arg(long, default_value = "forward")]
+    pub direction: Direction,
+}
+
+/// Arguments of a command that this version does not have.
+#[derive(Debug, Args)]
+pub struct OpaqueArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub rest: Vec<String>,
+}
+
+fn parse_dtype(text: &str) -> Result<DType, String> {
+    match DType::by_name(text) {
+        Some(dtype @ (DType::F32 | DType::Bf16 | DType::F16 | DType::F64)) => Ok(dtype),
+        _ => Err("expected f32, bf16, f16 or f64".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,109 @@
+//! `mixc explain`: forms, rules, costs, kernels; or one stage of the pipeline as text.
+
+use super::{print_notes, settings};
+use crate::Outcome;
+use crate::args::{ExplainArgs, Format, Stage};
+use crate::output::{ms_text, print_json, print_table};
+use mixc::{Error, ExplainReport, FormLine, Mixer, Target};
+use std::collections::BTreeMap;
+
+pub fn run(args: &ExplainArgs, format: Format) -> Result<Outcome, Error> {
+    let mixer = Mixer::load(&args.mixer)?;
+    mixer.check_direction(args.direction)?;
+    if let Some(stage) = args.emit {
+        print!("{}", emit(&mixer, args, stage)?);
+        return Ok(Outcome::Done);
+    }
+    if let Target::Gpu(name) = &args.target {
+        return Err(Error::Unavailable(format!(
+            "target {name}: PTX is not emitted by this version"
+        )));
+    }
+    let sizes = args.shape.clone().unwrap_or_default().0;
+    let (sets, form) = (settings(&args.sets), args.form.as_deref());
+    let peaks = Some(mixc::measure_peaks());
+    let report = mixc::explain(&mixer, &sizes, &sets, &args.target, args.dtype, form, peaks)?;
+    match format {
+        Format::Json => print_json(&report),
+        Format::Text => print_text(&mixer, &report),
+    }
+    Ok(Outcome::Done)
+}
+
+fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error> {
+    let sizes = args.shape.clone().unwrap_or_default().0;
+    let (sets, form) = (settings(&args.sets), args.form.as_deref());
+    match stage {
+        Stage::Core => Ok(mixer.program.to_string()),
+        Stage::Forms => {
+            let job = mixc::example_job(mixer, &sizes, &sets, args.dtype)?;
+            let forms = mixer.forms(&job.sizes);
+            let shown = forms
+                .iter()
+                .filter(|f| form.is_none_or(|name| f.name == name));
+            Ok(shown
+                .map(|f| format!("// {}: {}\n{}\n", f.name, f.rules.join(", "), f.program))
+                .collect())
+        }
+        Stage::Tile => mixc::tile_text(mixer, &sizes, &sets, args.dtype, form),
+        Stage::Clif | Stage::Asm => Err(unavailable("the printed form of machine code")),
+        Stage::Mlir => Err(unavailable("MLIR")),
+        Stage::Ptx => Err(unavailable("PTX")),
+    }
+}
+
+fn unavailable(what: &str) -> Error {
+    Error::Unavailable(format!("{what} is not available in this version"))
+}
+
+fn print_text(mixer: &Mixer, report: &ExplainReport) {
+    println!("{}", mixer.program.name);
+    for line in mixer.program.doc.lines() {
+        println!("  {}", line.trim());
+    }
+    let row = |f: &FormLine| {
+        vec![
+            if f.chosen { "*" } else { "" }.to_owned(),
+            f.name.clone(),
+            format!("{:.3e}", f.flops),
+            format!("{:.3e}", f.bytes),
+            format!("{:.0}", f.depth),
+            ms_text(f.predicted_ms),
+            f.rules.join(", "),
+        ]
+    };
+    let header = [
+        "",
+        "form",
+        "flop",
+        "bytes",
+        "depth",
+        "predicted ms",
+        "rules",
+    ];
+    print_table(
+        &header,
+        &[2, 3, 4, 5],
+        report.forms.iter().map(row).collect(),
+    );
+    for kernel in &report.kernels {
+        println!(
+            "kernel for {}: {}, {}",
+            kernel.target,
+            kernel.template,
+            params_text(&kernel.params)
+        );
+    }
+    if let Some(bound) = report.roofline_ms {
+        println!("roofline bound: {} ms", ms_text(bound));
+    }
+    print_notes(&report.notes);
+}
+
+fn params_text(params: &BTreeMap<String, i64>) -> String {
+    params
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
