@@ -11,12 +11,17 @@
 mod bounds;
 mod builder;
 mod contract;
+mod declare;
+mod edit;
 mod error;
+mod group;
 mod kernel;
+mod knobs;
 mod lower;
 mod roles;
 mod sequential;
 mod spell;
+mod steps;
 mod stream;
 mod template;
 mod unify;
@@ -66,21 +71,21 @@ pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, Schedu
     let mut program = program.clone();
     drop_absent(&mut program, &request.absent);
     spell::spell_out(&mut program);
-    let knobs = kernel::choose_knobs(&program, request);
-    kernel::bind_split_sizes(&mut program, &knobs);
+    let knobs = knobs::choose_knobs(&program, request);
+    knobs::bind_split_sizes(&mut program, &knobs);
     let roles = roles::Roles::new(&program, request);
-    let static_dims = kernel::bind_static_dims(&mut program, &roles, request);
+    let static_dims = group::bind_static_dims(&mut program, &roles, request);
 
-    let groups = kernel::group(&program, &roles);
+    let groups = group::group(&program, &roles);
     let mut kernels = vec![];
     let mut names = vec![];
     for (n, group) in groups.iter().enumerate() {
         let name = format!("{}_{n}", identifier(&program.name));
         let (mut kernel, template) = match group {
-            kernel::Group::Lets(lets) => kernel::lower_lets(&program, &name, lets, &roles, &knobs)?,
-            kernel::Group::Scan(scan) => sequential::lower_scan(&program, &name, scan, &roles)?,
+            group::Group::Lets(lets) => kernel::lower_lets(&program, &name, lets, &roles, &knobs)?,
+            group::Group::Scan(scan) => sequential::lower_scan(&program, &name, scan, &roles)?,
         };
-        kernel::declare_tensors(&mut kernel, &program, request);
+        declare::declare_tensors(&mut kernel, &program, request);
         kernels.push(kernel);
         if !names.contains(&template) {
             names.push(template);
@@ -107,7 +112,7 @@ pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, Schedu
 
 /// The knobs of a program's schedule, each with the values that it may take.
 pub fn knobs(program: &Program) -> Vec<&'static Knob> {
-    kernel::knobs_of(program)
+    knobs::knobs_of(program)
 }
 
 fn identifier(name: &str) -> String {
@@ -127,7 +132,7 @@ fn drop_absent(program: &mut Program, absent: &BTreeSet<Name>) {
     if defaults.is_empty() {
         return;
     }
-    kernel::map_terms(program, &mut |t| {
+    edit::map_terms(program, &mut |t| {
         t.rebuild(&mut |t| match &*t {
             Term::Read { tensor, .. } => defaults
                 .get(tensor)
@@ -135,7 +140,7 @@ fn drop_absent(program: &mut Program, absent: &BTreeSet<Name>) {
             _ => t,
         })
     });
-    kernel::map_indices(program, &|leaf| match leaf {
+    edit::map_indices(program, &|leaf| match leaf {
         Ix::Elem(tensor, _) => defaults.get(tensor).map(|v| Ix::Const(*v as i64)),
         _ => None,
     });
