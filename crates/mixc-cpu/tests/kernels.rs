@@ -1,0 +1,391 @@
+//! Whole kernels against the tile interpreter: every statement, ragged sizes, strides, element types.
+
+mod common;
+
+use common::{Case, permuted, values};
+use mixc_tile::TensorData;
+
+fn file(name: &str) -> String {
+    let path = format!(
+        "{}/../mixc-tile/tests/kernels/{name}.tile",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+#[test]
+fn attention_with_ragged_tiles() {
+    for (i, j) in [(1, 1), (16, 16), (33, 50), (17, 5), (40, 40)] {
+        Case::new(&file("attention"))
+            .dim("B", 1)
+            .dim("H", 2)
+            .dim("I", i)
+            .dim("J", j)
+            .scalar("scale", 0.2)
+            .agrees(2e-6);
+    }
+}
+
+#[test]
+fn linear_attention_in_chunks() {
+    for t in [1, 16, 41] {
+        let g = values(9, 2 * t as usize).iter().map(|v| -v.abs()).collect();
+        Case::new(&file("linear_attention"))
+            .dim("B", 1)
+            .dim("H", 2)
+            .dim("T", t)
+            .tensor("g", TensorData::new(&[1, 2, t as usize], g))
+            .agrees(1e-5);
+    }
+}
+
+#[test]
+fn matmul_stored_as_bf16() {
+    for (m, n, k) in [(64, 64, 64), (65, 3, 70), (1, 129, 1)] {
+        Case::new(&file("matmul"))
+            .dim("M", m)
+            .dim("N", n)
+            .dim("K", k)
+            .agrees(1e-5);
+    }
+}
+
+#[test]
+fn scans_in_all_variants() {
+    Case::new(&file("scans")).agrees(1e-6);
+}
+
+#[test]
+fn gathers_and_integer_inputs() {
+    Case::new(&file("gather"))
+        .dim("N", 21)
+        .dim("R", 7)
+        .agrees(0.0);
+}
+
+#[test]
+fn backward_recurrence_with_restarts() {
+    Case::new(&file("backward_recurrence"))
+        .dim("T", 37)
+        .dim("w", 5)
+        .scalar("a", 0.9)
+        .agrees(1e-6);
+}
+
+#[test]
+fn strides_in_any_order_and_sign() {
+    let text = "kernel copy(dims: M, N) {
+      in a: f32 [$M, $N]
+      out c: f32 [$M, $N]
+      shared t: [8, 12]
+      grid m0 < ($M + 7) / 8, n0 < ($N + 11) / 12
+      load [m < 8, n < 12] t[m, n] <- a[m0 * 8 + m, n0 * 12 + n]
+      store [m < 8, n < 12] c[m0 * 8 + m, n0 * 12 + n] <- 2.0 * t[m, n]
+    }";
+    let data = values(3, 16 * 25);
+    let turned = permuted(&[16, 25], &[1, 0], data.clone());
+    Case::new(text)
+        .dim("M", 16)
+        .dim("N", 25)
+        .tensor("a", turned.clone())
+        .agrees(0.0);
+    let out = permuted(&[16, 25], &[1, 0], vec![f32::NAN; 400]);
+    Case::new(text)
+        .dim("M", 16)
+        .dim("N", 25)
+        .tensor("a", turned)
+        .tensor("c", out)
+        .agrees(0.0);
+    let backward = TensorData {
+        shape: vec![16, 25],
+        strides: vec![25, -1],
+        data,
+    };
+    Case::new(text)
+        .dim("M", 16)
+        .dim("N", 25)
+        .tensor("a", backward)
+        .agrees(0.0);
+}
+
+#[test]
+fn every_element_type_in_and_out() {
+    for dtype in ["f32", "f16", "bf16", "f64", "i32", "i64", "bool"] {
+        let text = format!(
+            "kernel convert(dims: N) {{
+              in a: {dtype} [3, $N] unit
+              out c: {dtype} [3, $N] unit
+              out d: f32 [$N, 3] unit
+              shared t: [3, 16]
+              grid n0 < ($N + 15) / 16
+              load [m < 3, n < 16] t[m, n] <- a[m, n0 * 16 + n]
+              store [m < 3, n < 16] c[m, n0 * 16 + n] <- t[m, n]
+              store [m < 3, n < 16] d[n0 * 16 + n, m] <- t[m, n]
+            }}"
+        );
+        for n in [5, 16, 37] {
+            Case::new(&text).dim("N", n).agrees(0.0);
+        }
+    }
+}
+
+#[test]
+fn sixteen_bit_floats_round_to_nearest_even_and_keep_specials() {
+    let mut data: Vec<f32> = vec![
+        0.0,
+        -0.0,
+        1.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        65504.0,
+        65519.0,
+        65520.0,
+        65536.0,
+        1e38,
+        -1e38,
+        5.96e-8,
+        2.98e-8,
+        2.981e-8,
+        6.1e-5,
+        6.0e-5,
+        1e-40,
+        3.3895314e38,
+        f32::MAX,
+        1.00390625,
+        1.01171875,
+    ];
+    data.extend(values(5, 200).iter().map(|v| v * 1e-5));
+    data.extend(values(6, 200).iter().map(|v| v * 1e3));
+    data.extend((0..90).map(|i| f32::from_bits(0x3f80_0000 + i * 0x800)));
+    for dtype in ["f16", "bf16"] {
+        let text = format!(
+            "kernel narrow(dims: N) {{
+              in a: f32 [$N] unit
+              out c: {dtype} [$N] unit
+              out d: f32 [$N] unit
+              shared t: [8]
+              grid n0 < ($N + 7) / 8
+              load [n < 8] t[n] <- a[n0 * 8 + n]
+              store [n < 8] c[n0 * 8 + n] <- t[n]
+            }}"
+        );
+        let case = Case::new(&text)
+            .dim("N", data.len() as i64)
+            .tensor("a", TensorData::new(&[data.len()], data.clone()))
+            .filled();
+        let got = case.run(&mixc_cpu::Threads::One);
+        for (x, y) in data.iter().zip(&got["c"].data) {
+            let want = if dtype == "f16" {
+                half::f16::from_f32(*x).to_f32()
+            } else {
+                half::bf16::from_f32(*x).to_f32()
+            };
+            assert!(
+                want.to_bits() == y.to_bits() || (want.is_nan() && y.is_nan()),
+                "{x} as {dtype}: {want}, got {y}"
+            );
+        }
+    }
+}
+
+#[test]
+fn reductions_of_all_kinds_along_both_axes() {
+    for (kind, m, n) in [
+        ("sum", 5, 7),
+        ("max", 6, 16),
+        ("min", 3, 33),
+        ("prod", 9, 2),
+        ("max", 1, 1),
+        ("sum", 17, 64),
+    ] {
+        let text = format!(
+            "kernel reduce() {{
+              in a: f32 [{m}, {n}] unit
+              out r: f32 [{m}] unit
+              out c: f32 [{n}] unit
+              out all: f32 [] 
+              shared t: [{m}, {n}]
+              shared tr: [{m}]
+              shared tc: [{n}]
+              shared ta: []
+              load [m < {m}, n < {n}] t[m, n] <- a[m, n]
+              map [m < {m}] tr[m] = 0.25
+              reduce {kind} [m < {m}, n < {n}] tr[m] (+)= t[m, n]
+              reduce {kind} [m < {m}, n < {n}] tc[n] = 2.0 * t[m, n]
+              reduce {kind} [m < {m}, n < {n}] ta[] = t[m, n]
+              store [m < {m}] r[m] <- tr[m]
+              store [n < {n}] c[n] <- tc[n]
+              store [] all[] <- ta[]
+            }}"
+        );
+        Case::new(&text).agrees(1e-6);
+        let mut data = values(2, m * n);
+        data[m * n / 2] = f32::NAN;
+        Case::new(&text)
+            .tensor("a", TensorData::new(&[m, n], data))
+            .agrees(1e-6);
+    }
+}
+
+#[test]
+fn contractions_of_every_shape_and_orientation() {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (4, 8, 3),
+        (5, 7, 9),
+        (16, 20, 64),
+        (1, 33, 17),
+        (33, 1, 6),
+        (3, 2, 130),
+        (13, 64, 5),
+    ] {
+        for (a, b) in [
+            ("m, k", "k, n"),
+            ("m, k", "n, k"),
+            ("k, m", "k, n"),
+            ("k, m", "n, k"),
+        ] {
+            let size = |axes: &str| {
+                axes.split(", ")
+                    .map(|x| {
+                        match x {
+                            "m" => m,
+                            "n" => n,
+                            _ => k,
+                        }
+                        .to_string()
+                    })
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let (sa, sb) = (size(a), size(b));
+            let over = |axes: &str| {
+                axes.split(", ")
+                    .zip(size(axes).split(", "))
+                    .map(|(x, s)| format!("{x} < {s}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let (oa, ob) = (over(a), over(b));
+            let text = format!(
+                "kernel product() {{
+                  in a: f32 [{sa}] unit
+                  in b: f32 [{sb}] unit
+                  out c: f32 [{m}, {n}] unit
+                  out d: f32 [{n}, {m}] unit
+                  shared ta: [{sa}]
+                  shared tb: [{sb}]
+                  shared tc: [{m}, {n}]
+                  load [{oa}] ta[{a}] <- a[{a}]
+                  load [{ob}] tb[{b}] <- b[{b}]
+                  contract [m < {m}, n < {n}, k < {k}] tc[m, n] = ta[{a}] * tb[{b}]
+                  store [m < {m}, n < {n}] c[m, n] <- tc[m, n]
+                  contract [m < {m}, n < {n}, k < {k}] tc[m, n] (+)= tb[{b}] * ta[{a}]
+                  store [m < {m}, n < {n}] d[n, m] <- tc[m, n]
+                }}"
+            );
+            Case::new(&text).agrees(1e-5);
+        }
+    }
+}
+
+#[test]
+fn batched_contractions_and_several_summed_axes() {
+    let text = "kernel batched() {
+      in a: f32 [3, 5, 2, 6] unit
+      in b: f32 [3, 2, 6, 9] unit
+      out c: f32 [3, 5, 9] unit
+      shared ta: [3, 5, 2, 6]
+      shared tb: [3, 2, 6, 9]
+      shared tc: [3, 5, 9]
+      shared td: [5, 3]
+      load [h < 3, m < 5, r < 2, k < 6] ta[h, m, r, k] <- a[h, m, r, k]
+      load [h < 3, r < 2, k < 6, n < 9] tb[h, r, k, n] <- b[h, r, k, n]
+      contract [h < 3, m < 5, n < 9, r < 2, k < 6] tc[h, m, n] = ta[h, m, r, k] * tb[h, r, k, n]
+      contract [m < 5, h < 3, r < 2, k < 6] td[m, h] = ta[h, m, r, k] * tb[h, r, k, 4]
+      map [h < 3, m < 5, n < 9] tc[h, m, n] = tc[h, m, n] + td[m, h]
+      store [h < 3, m < 5, n < 9] c[h, m, n] <- tc[h, m, n]
+    }";
+    Case::new(text).agrees(1e-5);
+}
+
+#[test]
+fn maps_with_indices_predicates_and_parts_of_buffers() {
+    let text = "kernel maps(dims: T; scalars: x) {
+      in a: f32 [$T, 10] unit
+      out c: f32 [$T, 10] unit
+      shared t: [4, 12]
+      shared row: [10]
+      grid t0 < $T / 4
+      map [m < 4, n < 12] t[m, n] = int(n * 3 - m) + 0.5
+      load [m < 4, n < 10] t[m, n] <- a[t0 * 4 + m, n]
+      map [n < 10] row[n] = t[3, n] - t[2, n] * x
+      map [n < 10] t[1, n] = row[n] + t[1, n]
+      map [m < 3, n < 10] t[m, n] = select(or(int(n % 3) == int(m), not(t[m, n] < 0.0)), t[m, n] * (int(n) <= 4.0), row[n] - int(n / 4 + t0))
+      store [m < 4, n < 10] c[t0 * 4 + m, n] <- t[m, n] + t[m, 11] * 0.001
+    }";
+    Case::new(text).dim("T", 12).scalar("x", 1.5).agrees(1e-6);
+}
+
+#[test]
+fn fused_statements_keep_their_order() {
+    let text = "kernel fused() {
+      in a: f32 [20, 24] unit
+      out c: f32 [20, 24] unit
+      out r: f32 [24] unit
+      out q: f32 [24] unit
+      shared s: [20, 24]
+      shared u: [20, 24]
+      shared m: [24]
+      shared l: [24]
+      shared z: [24]
+      load [j < 20, i < 24] s[j, i] <- a[j, i]
+      reduce max [i < 24, j < 20] m[i] = s[j, i]
+      map [i < 24] l[i] = 1.0
+      map [j < 20, i < 24] u[j, i] = s[j, i] * 0.5
+      map [j < 20, i < 24] s[j, i] = exp(s[j, i] - m[i]) + u[j, i]
+      reduce sum [j < 20, i < 24] l[i] (+)= s[j, i]
+      reduce max [j < 20, i < 24] z[i] = s[j, i] * u[j, i]
+      map [j < 20, i < 24] u[j, i] = s[j, i] + l[i]
+      store [j < 20, i < 24] c[j, i] <- u[j, i]
+      store [i < 24] r[i] <- l[i]
+      store [i < 24] q[i] <- z[i]
+    }";
+    Case::new(text).agrees(2e-6);
+}
+
+#[test]
+fn empty_grids_and_empty_loops_do_nothing() {
+    let text = "kernel none(dims: T) {
+      out c: f32 [$T, 4] unit
+      out d: f32 [4] unit
+      register t: [4]
+      grid g < max($T, 1)
+      map [n < 4] t[n] = 3.0
+      for i in 0 .. $T {
+        store [n < 4] c[i, n] <- t[n]
+      }
+      store [n < 4] d[n] <- t[n]
+    }";
+    Case::new(text).dim("T", 0).agrees(0.0);
+}
+
+#[test]
+fn division_and_remainder_of_indices_round_down() {
+    let text = "kernel indices(dims: a, b, T) {
+      out c: f32 [$T, 8] unit
+      register t: [8]
+      for i in 0 .. $T {
+        map [n < 8] t[n] = int((i - $a) / $b) * 1000.0 + int((i - n - $a) % $b) + int((n - 5) / 4) * 0.25
+        store [n < 8] c[i, n] <- t[n] + int(min(i, $b) * max(n, 3))
+      }
+    }";
+    for b in [1, 3, -4] {
+        Case::new(text)
+            .dim("a", 7)
+            .dim("b", b)
+            .dim("T", 15)
+            .agrees(0.0);
+    }
+}
