@@ -15,9 +15,12 @@
 //! - An element outside the tensor's bounds loads as 0 and is not stored.
 //! - `contract` accumulates in f32, in any order. `reduce` by `max` ignores nothing: NaN propagates.
 
+pub mod counts;
 mod interp;
 mod kernel;
 mod print;
+pub mod ranges;
+pub mod simplify;
 pub mod text;
 pub mod verify;
 
