@@ -88,9 +88,9 @@ pub(crate) fn blocking(
     })
 }
 
-/// Rows and vectors of the micro-kernel: the fewest cycles for the whole block, by a model of two
-/// multiply-adds of four cycles' latency and two loads a cycle.
-fn choose_tile(rows: usize, vectors: usize) -> (usize, usize) {
+/// Rows and vectors of the micro-kernel, and the cycles of one step along the summed axes over the
+/// whole block: the fewest, by a model of two multiply-adds of four cycles' latency and two loads a cycle.
+pub(crate) fn choose_tile(rows: usize, vectors: usize) -> (usize, usize, f64) {
     let cycles = |r: usize, v: usize| {
         ((r * v) as f64 / 2.0).max(4.0).max((r + v) as f64 / 2.0) + 0.15 * v as f64
     };
@@ -100,8 +100,7 @@ fn choose_tile(rows: usize, vectors: usize) -> (usize, usize) {
             if r * v + v + 2 > 14 || r > rows || v > vectors {
                 continue;
             }
-            let along = |total: usize, by: usize| (total / by, total % by);
-            let ((rn, rr), (vn, vr)) = (along(rows, r), along(vectors, v));
+            let ((rn, rr), (vn, vr)) = ((rows / r, rows % r), (vectors / v, vectors % v));
             let mut cost = (rn * vn) as f64 * cycles(r, v);
             if rr > 0 {
                 cost += vn as f64 * cycles(rr, v);
@@ -117,7 +116,16 @@ fn choose_tile(rows: usize, vectors: usize) -> (usize, usize) {
             }
         }
     }
-    (best.0, best.1)
+    best
+}
+
+impl Blocking {
+    /// Cycles of the whole contraction, roughly.
+    pub fn cycles(&self, axes: &[Axis]) -> f64 {
+        let over = |xs: &[usize]| xs.iter().map(|x| axes[*x].extent as f64).product::<f64>();
+        let (_, _, step) = choose_tile(axes[self.row].extent, axes[self.lane].extent.div_ceil(4));
+        over(&self.outer) * over(&self.summed) * step
+    }
 }
 
 struct Block {
@@ -154,7 +162,7 @@ impl Lower<'_, '_> {
         );
         let (vector, scalar) = if plan.vector_is_b { (b, a) } else { (a, b) };
         scope.lane = Some(plan.lane);
-        let (rows, vectors) =
+        let (rows, vectors, _) =
             choose_tile(axes[plan.row].extent, axes[plan.lane].extent.div_ceil(4));
         let block = Block {
             plan,

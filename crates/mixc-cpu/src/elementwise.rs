@@ -9,7 +9,7 @@ use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::types::I32X4;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use mixc_ir::Name;
-use mixc_tile::{Access, Axis, Expr, LoadIx, Place, ReduceKind, Stmt};
+use mixc_tile::{Access, Axis, Expr, Place, ReduceKind, Stmt};
 
 /// One fused statement.
 struct Item {
@@ -472,39 +472,49 @@ fn has_hoistable(scope: &Scope, n: Node, within: u64, all: u64) -> bool {
                 .any(|c| has_hoistable(scope, c, within, all)))
 }
 
-/// The axis along which most accesses are contiguous; None if one element at a time is best.
 fn choose_lane(scope: &Scope, items: &[Item], reduced: &[bool]) -> Option<usize> {
-    let mut best: (Option<usize>, f64) = (None, 4.0 * scope.accs.len() as f64 + 4.0);
-    for (a, axis) in scope.axes.iter().enumerate() {
-        let mut cost = 1.0;
-        for (n, acc) in scope.accs.iter().enumerate() {
-            let writes = items.iter().any(|i| i.dst == n);
-            cost += match acc.strides[a] {
+    let accs: Vec<(Vec<i64>, bool)> = scope
+        .accs
+        .iter()
+        .enumerate()
+        .map(|(n, acc)| (acc.strides.clone(), items.iter().any(|i| i.dst == n)))
+        .collect();
+    best_lane(&scope.axes, &accs, reduced, 1.0).0
+}
+
+/// The axis along which most accesses (byte strides, and whether they write) are contiguous, None if
+/// one element at a time is best; and the cost of four elements in instructions, of which `work` do
+/// not depend on the choice.
+pub(crate) fn best_lane(
+    axes: &[Axis],
+    accs: &[(Vec<i64>, bool)],
+    reduced: &[bool],
+    work: f64,
+) -> (Option<usize>, f64) {
+    let mut best = (None, 4.0 * (accs.len() as f64 + work));
+    let summed: f64 = axes.iter().zip(reduced).filter(|(_, r)| **r).map(|(x, _)| x.extent as f64).product();
+    for (a, axis) in axes.iter().enumerate() {
+        let mut cost = work;
+        for (strides, writes) in accs {
+            cost += match strides[a] {
                 4 => 1.0,
                 0 => 0.3,
-                _ if writes => 6.0,
+                _ if *writes => 6.0,
                 _ => 5.0,
             };
         }
         if reduced[a] {
-            let among: f64 = scope
-                .axes
-                .iter()
-                .zip(reduced)
-                .filter(|(_, r)| **r)
-                .map(|(x, _)| x.extent as f64)
-                .product();
-            cost += 32.0 / among;
+            cost += 32.0 / summed;
         }
         cost *= axis.extent.div_ceil(4) as f64 * 4.0 / axis.extent as f64;
         if cost < best.1 {
             best = (Some(a), cost);
         }
     }
-    best.0
+    best
 }
 
-fn axes_of(stmt: &Stmt) -> Option<&[Axis]> {
+pub(crate) fn axes_of(stmt: &Stmt) -> Option<&[Axis]> {
     match stmt {
         Stmt::Map { axes, .. } | Stmt::Reduce { axes, .. } | Stmt::Contract { axes, .. } => {
             Some(axes)
@@ -514,7 +524,7 @@ fn axes_of(stmt: &Stmt) -> Option<&[Axis]> {
 }
 
 /// What a statement writes, and what it reads.
-fn effects(stmt: &Stmt) -> Option<(&Access, Vec<&Access>)> {
+pub(crate) fn effects(stmt: &Stmt) -> Option<(&Access, Vec<&Access>)> {
     match stmt {
         Stmt::Map { dst, expr, .. } | Stmt::Reduce { dst, expr, .. } => {
             let mut reads = Vec::new();
@@ -536,14 +546,6 @@ pub(crate) fn accesses<'a>(expr: &'a Expr, into: &mut Vec<&'a Access>) {
         Expr::Call(_, args) => args.iter().for_each(|a| accesses(a, into)),
         Expr::Const(_) | Expr::Scalar(_) | Expr::Index(_) => {}
     }
-}
-
-/// Buffers that the gathers of a load read.
-pub(crate) fn gathers(index: &[LoadIx]) -> impl Iterator<Item = &Access> {
-    index.iter().filter_map(|ix| match ix {
-        LoadIx::Gather(access) => Some(access),
-        LoadIx::Ix(_) => None,
-    })
 }
 
 fn reduced_axes(stmt: &Stmt) -> Option<Vec<&Name>> {

@@ -234,10 +234,6 @@ impl Scope {
         Ok(self.node(op))
     }
 
-    pub fn elem(&mut self, acc: usize) -> Node {
-        self.node(Op::Elem(acc))
-    }
-
     pub fn product(&mut self, a: Node, b: Node) -> Node {
         self.node(Op::Mul(a, b))
     }

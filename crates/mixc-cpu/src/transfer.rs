@@ -142,7 +142,7 @@ impl<'k> Lower<'_, 'k> {
         let mut linear = Vec::new();
         for ix in &t.index {
             let LoadIx::Ix(ix) = ix else { return Ok(None) };
-            let Some(affine) = local_affine(ix, scope) else {
+            let Some(affine) = local_affine(ix, &scope.axes) else {
                 return Ok(None);
             };
             linear.push(affine);
@@ -572,7 +572,7 @@ fn row_axis(scope: &Scope, index: &[LoadIx], gathers: &[Option<usize>]) -> Optio
     let LoadIx::Ix(last) = index.last()? else {
         return None;
     };
-    let (coefficients, _) = local_affine(last, scope)?;
+    let (coefficients, _) = local_affine(last, &scope.axes)?;
     let alone = |a: usize| {
         let name = &scope.axes[a].name;
         index[..index.len() - 1]
@@ -590,28 +590,28 @@ fn row_axis(scope: &Scope, index: &[LoadIx], gathers: &[Option<usize>]) -> Optio
 }
 
 /// Constant coefficients of the local axes, and the rest without them.
-fn local_affine(ix: &Ix, scope: &Scope) -> Option<(Vec<i64>, Ix)> {
-    let mut coefficients = vec![0; scope.axes.len()];
-    let rest = collect(ix, 1, scope, &mut coefficients)?;
+pub(crate) fn local_affine(ix: &Ix, axes: &[Axis]) -> Option<(Vec<i64>, Ix)> {
+    let mut coefficients = vec![0; axes.len()];
+    let rest = collect(ix, 1, axes, &mut coefficients)?;
     Some((coefficients, rest))
 }
 
-fn collect(ix: &Ix, sign: i64, scope: &Scope, into: &mut [i64]) -> Option<Ix> {
-    let local = |ix: &Ix| ix.axes().iter().any(|n| scope.axis(n).is_some());
+fn collect(ix: &Ix, sign: i64, axes: &[Axis], into: &mut [i64]) -> Option<Ix> {
+    let find = |name: &str| axes.iter().position(|a| &*a.name == name);
     match ix {
-        Ix::Axis(name) => match scope.axis(name) {
+        Ix::Axis(name) => match find(name) {
             Some(a) => {
                 into[a] += sign;
                 Some(Ix::Const(0))
             }
             None => Some(ix.clone()),
         },
-        _ if !local(ix) => Some(ix.clone()),
-        Ix::Add(a, b) => Some(collect(a, sign, scope, into)? + collect(b, sign, scope, into)?),
-        Ix::Sub(a, b) => Some(collect(a, sign, scope, into)? - collect(b, -sign, scope, into)?),
+        _ if !ix.axes().iter().any(|n| find(n).is_some()) => Some(ix.clone()),
+        Ix::Add(a, b) => Some(collect(a, sign, axes, into)? + collect(b, sign, axes, into)?),
+        Ix::Sub(a, b) => Some(collect(a, sign, axes, into)? - collect(b, -sign, axes, into)?),
         Ix::Mul(a, b) => match (&**a, &**b) {
             (x, Ix::Const(c)) | (Ix::Const(c), x) => {
-                Some(collect(x, sign.checked_mul(*c)?, scope, into)? * *c)
+                Some(collect(x, sign.checked_mul(*c)?, axes, into)? * *c)
             }
             _ => None,
         },
