@@ -28,6 +28,7 @@ pub(crate) struct Names {
 }
 
 pub(crate) struct SplitSizes {
+    pub axis: Name,
     pub outer: Name,
     pub inner: Name,
     pub size: i64,
@@ -102,6 +103,21 @@ impl Place {
             place.fixed.remove(axis);
         }
         place
+    }
+}
+
+/// Sum of coefficient * axis.
+type Position = Vec<(Name, i64)>;
+
+/// A position that must be before `end` to exist.
+struct Condition {
+    terms: Position,
+    end: i64,
+}
+
+impl Condition {
+    fn touches(&self, axes: impl Fn(&Name) -> bool) -> bool {
+        self.terms.iter().any(|(name, _)| axes(name))
     }
 }
 
@@ -535,18 +551,60 @@ impl Compiler<'_> {
         }
     }
 
-    /// The other parts, in scope, of the splits that `axes` are parts of.
+    /// What else decides, within `scope`, which positions on `axes` exist.
     fn counterparts(&self, axes: &[&Name], scope: &Axes) -> Axes {
-        let splits = self
-            .names
-            .splits
-            .iter()
-            .filter(|s| scope.contains(&s.outer) && scope.contains(&s.inner));
-        let pairs = splits.flat_map(|s| [(&s.outer, &s.inner), (&s.inner, &s.outer)]);
-        pairs
-            .filter(|(own, _)| axes.contains(own))
-            .map(|(_, other)| other.clone())
+        let conditions = self
+            .conditions(scope)
+            .into_iter()
+            .filter(|c| c.touches(|a| axes.contains(&a)));
+        conditions
+            .flat_map(|c| c.terms.into_iter().map(|(name, _)| name))
+            .filter(|a| !axes.contains(&a))
             .collect()
+    }
+
+    /// For every split whose parts are in scope: the position is before the end of the axis.
+    fn conditions(&self, scope: &Axes) -> Vec<Condition> {
+        let splits = self.names.splits.iter();
+        splits
+            .flat_map(|split| {
+                let positions = self.split_positions(split, scope, 0);
+                positions.into_iter().map(|terms| Condition {
+                    terms,
+                    end: split.end,
+                })
+            })
+            .collect()
+    }
+
+    /// The position on a split axis in terms of axes in scope: every way to say it, for a part may
+    /// itself be split, and several inner parts may lie in the same outer part.
+    fn split_positions(&self, split: &SplitSizes, scope: &Axes, depth: usize) -> Vec<Position> {
+        let inner = self.positions(&split.inner, scope, depth);
+        let mut all = vec![];
+        for outer in self.positions(&split.outer, scope, depth) {
+            let scaled = outer
+                .iter()
+                .map(|(name, c)| (name.clone(), c.saturating_mul(split.size)));
+            for inner in &inner {
+                all.push(scaled.clone().chain(inner.iter().cloned()).collect());
+            }
+        }
+        all
+    }
+
+    fn positions(&self, axis: &Name, scope: &Axes, depth: usize) -> Vec<Position> {
+        let mut all = vec![];
+        if scope.contains(axis) {
+            all.push(vec![(axis.clone(), 1)]);
+        }
+        // Chunks of chunks of chunks; the limit is for splits that form a ring.
+        if depth < 4 {
+            for split in self.names.splits.iter().filter(|s| s.axis == *axis) {
+                all.extend(self.split_positions(split, scope, depth + 1));
+            }
+        }
+        all
     }
 
     /// The points of a loop nest over `axes` within `scope`.
@@ -555,18 +613,20 @@ impl Compiler<'_> {
         for axis in axes {
             domain.axes.push(self.axis(axis)?);
         }
-        let in_scope = |a: &Name| scope.contains(a) || axes.contains(a);
-        for split in &self.names.splits {
-            let looped = axes.contains(&split.outer) || axes.contains(&split.inner);
-            if looped && in_scope(&split.outer) && in_scope(&split.inner) {
-                let (outer, inner) = (self.axis(&split.outer)?.0, self.axis(&split.inner)?.0);
-                domain.exists.push(Exists {
-                    outer,
-                    inner,
-                    size: split.size,
-                    end: split.end,
-                });
-            }
+        let inside: Axes = scope.iter().chain(axes).cloned().collect();
+        for condition in self
+            .conditions(&inside)
+            .into_iter()
+            .filter(|c| c.touches(|a| axes.contains(a)))
+        {
+            let terms = condition
+                .terms
+                .iter()
+                .map(|(name, c)| self.axis(name).map(|(slot, _)| (slot, *c)));
+            domain.exists.push(Exists {
+                terms: terms.collect::<Result<_, _>>()?,
+                end: condition.end,
+            });
         }
         Ok(domain)
     }

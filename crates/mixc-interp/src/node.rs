@@ -75,12 +75,10 @@ pub(crate) struct Domain {
     pub exists: Vec<Exists>,
 }
 
-/// `outer * size + inner < end`.
+/// Sum of coefficient * slot < end: a position of a split axis that exists.
 #[derive(Clone, Debug)]
 pub(crate) struct Exists {
-    pub outer: usize,
-    pub inner: usize,
-    pub size: i64,
+    pub terms: Vec<(usize, i64)>,
     pub end: i64,
 }
 
@@ -284,7 +282,11 @@ fn nest(
 
 impl Exists {
     fn holds(&self, slots: &[i64]) -> bool {
-        slots[self.outer] * self.size + slots[self.inner] < self.end
+        let part = |(slot, coefficient): &(usize, i64)| slots[*slot].saturating_mul(*coefficient);
+        self.terms
+            .iter()
+            .fold(0i64, |sum, term| sum.saturating_add(part(term)))
+            < self.end
     }
 }
 

@@ -150,12 +150,15 @@ impl Machine {
             let Some((_, end)) = names.axes.get(&split.axis) else {
                 return Err(malformed(&split.axis, "an axis without a size is split"));
             };
-            let (outer, inner, end) = (split.outer.clone(), split.inner.clone(), *end as i64);
+            let Split {
+                axis, outer, inner, ..
+            } = split.clone();
             names.splits.push(SplitSizes {
+                axis,
                 outer,
                 inner,
                 size,
-                end,
+                end: *end as i64,
             });
         }
         Ok(Machine {

@@ -61,6 +61,7 @@ fn index() -> impl Strategy<Value = Ix> {
         (-3i64..9).prop_map(Ix::Const),
         name().prop_map(Ix::Axis),
         name().prop_map(Ix::Dim),
+        Just(Ix::dim("$C")),
     ];
     leaf.prop_recursive(4, 16, 2, |inner| {
         let pair = (inner.clone(), inner.clone()).prop_map(|(a, b)| (Arc::new(a), Arc::new(b)));
@@ -259,7 +260,7 @@ fn program() -> impl Strategy<Value = Program> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_printed_index_parses_to_itself(ix in index()) {

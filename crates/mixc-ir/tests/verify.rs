@@ -177,9 +177,14 @@ fn the_axes_of_a_scan_fit() {
 
 #[test]
 fn splits_are_consistent() {
-    assert_eq!(codes("split t = u, t1 by $C"), ["split"]);
-    assert_eq!(codes("split t = t0, u by $C"), ["split"]);
-    assert_eq!(codes("split t = t0, t0 by $C"), ["split", "split"]);
+    let parts = "axes p = ($C - 1 + $T) / $C, q = $C";
+    assert_eq!(codes(&format!("{parts} split j = u, q by $C")), ["split"]);
+    assert_eq!(codes(&format!("{parts} split j = p, u by $C")), ["split"]);
+    assert_eq!(
+        codes(&format!("{parts} split j = p, p by $C")),
+        ["split", "split"]
+    );
+    assert_eq!(codes(&format!("{parts} split j = p, t1 by $C")), ["split"]);
     assert_eq!(codes("let y[t] = merge[t = t0, i](1)"), ["split"]);
     assert_eq!(codes("let y[d] = merge[d = t0, t1](1)"), ["split"]);
     // Another spelling of the same size is the same size.

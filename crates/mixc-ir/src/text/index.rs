@@ -49,7 +49,13 @@ pub(super) fn atom(tokens: &mut Tokens) -> Parsed<Ix> {
         return Ok(inside);
     }
     if tokens.eat("$") {
-        return Ok(Ix::Dim(tokens.name("the name of a size")?));
+        // Sizes that no program can declare, such as those of splits, have `$` in their name.
+        let mut prefix = String::new();
+        while tokens.eat("$") {
+            prefix.push('$');
+        }
+        let name = tokens.name("the name of a size")?;
+        return Ok(Ix::Dim(format!("{prefix}{name}").into()));
     }
     let negative = tokens.eat("-");
     if let TokenKind::Int(value) = *tokens.peek() {

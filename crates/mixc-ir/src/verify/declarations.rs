@@ -160,6 +160,13 @@ impl Verifier<'_> {
                 "the parts of a split differ from it and from each other",
             );
         }
+        if program.splits[..n]
+            .iter()
+            .any(|other| other.inner == split.inner)
+        {
+            let message = format!("`{}` is the inner part of two splits", split.inner);
+            self.error("split", &split.axis, message);
+        }
         let [axis, outer, inner] = parts.map(|part| program.axes.get(part));
         let (Some(axis), Some(outer), Some(inner)) = (axis, outer, inner) else {
             return;

@@ -16,7 +16,8 @@
 //! 7. **Nodes.** Functions have their arity. Axes of one node differ. The two axes of a scan or a
 //!    semiseparable mask are equally long, and what runs over `j` does not mention `i`.
 //! 8. **Splits.** Axis, outer and inner part differ; the inner part is as long as the split, the outer
-//!    part as the axis divided by it, rounded up. A merge undoes a declared split.
+//!    part as the axis divided by it, rounded up. An axis is the inner part of one split at most. A
+//!    merge undoes a declared split.
 //! 9. **Scans.** A state does not have the axis of its scan; its `next` is a let of the body over the
 //!    same axes.
 //! 10. **Outputs.** An output is a let behind all scans' steps, a collected let or a last state, with
