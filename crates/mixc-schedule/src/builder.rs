@@ -7,6 +7,7 @@
 
 use crate::ScheduleError;
 use crate::template::Blocks;
+use crate::unify::{Renaming, unify};
 use mixc_ir::{Ix, Name, Program, T, Term};
 use mixc_tile::{Access, Axis, Buf, BufId, Expr, Kernel, Place, Space, Stmt};
 use std::collections::BTreeMap;
@@ -101,8 +102,15 @@ impl<'a> Builder<'a> {
         format!("{stem}_{}", self.counter).into()
     }
 
+    /// Places an axis. What was computed with the axis elsewhere is no longer known.
     pub fn bind(&mut self, axis: &Name, binding: Binding, level: usize) {
-        self.axes.insert(axis.clone(), AxisAt { binding, level });
+        let old = self.axes.insert(axis.clone(), AxisAt { binding, level });
+        if old.is_some_and(|old| old.binding != self.axes[axis].binding) {
+            for known in &mut self.levels {
+                known.exprs.retain(|(t, _)| !mentions(t, axis));
+                known.tiles.retain(|(t, _)| !mentions(t, axis));
+            }
+        }
     }
 
     pub fn tile(&self, axis: &Name) -> Option<usize> {
@@ -234,26 +242,40 @@ impl<'a> Builder<'a> {
         level.min(self.top())
     }
 
+    /// The value of a term that is computed already, under these or other names of its axes.
     pub fn known_expr(&self, term: &T) -> Option<Expr> {
-        self.levels
-            .iter()
-            .rev()
-            .flat_map(|l| &l.exprs)
-            .find(|(t, _)| t == term)
-            .map(|(_, e)| e.clone())
+        let known = self.levels.iter().rev().flat_map(|l| &l.exprs);
+        known
+            .into_iter()
+            .find_map(|(t, expr)| Some(rename_expr(expr, &self.equivalent(t, term)?)))
+    }
+
+    /// The renaming of axes that turns a known term into another one of the same value: renamed axes
+    /// are at the same place.
+    fn equivalent(&self, known: &T, term: &T) -> Option<Renaming> {
+        let mut map = Renaming::new();
+        if !unify(known, term, &mut map) {
+            return None;
+        }
+        let same = |x: &Name, y: &Name| match (self.axes.get(x), self.axes.get(y)) {
+            (Some(a), Some(b)) => a.binding == b.binding && a.level == b.level,
+            (None, None) => self.program.axes.get(x) == self.program.axes.get(y),
+            _ => false,
+        };
+        map.retain(|x, y| x != y);
+        map.iter().all(|(x, y)| same(x, y)).then_some(map)
     }
 
     pub fn remember_expr(&mut self, level: usize, term: &T, expr: Expr) {
         self.levels[level].exprs.push((term.clone(), expr));
     }
 
+    /// As [`Builder::known_expr`], for terms whose value is in a buffer.
     pub fn known_tile(&self, term: &T) -> Option<Access> {
-        self.levels
-            .iter()
-            .rev()
-            .flat_map(|l| &l.tiles)
-            .find(|(t, _)| t == term)
-            .map(|(_, a)| a.clone())
+        let known = self.levels.iter().rev().flat_map(|l| &l.tiles);
+        known
+            .into_iter()
+            .find_map(|(t, access)| Some(rename_access(access, &self.equivalent(t, term)?)))
     }
 
     pub fn remember_tile(&mut self, level: usize, term: &T, access: Access) {
@@ -322,4 +344,37 @@ pub fn places(access: &Access) -> Vec<Name> {
             Place::At(_) => None,
         })
         .collect()
+}
+
+/// Whether an axis occurs in a term, free or bound.
+fn mentions(term: &T, axis: &Name) -> bool {
+    let mut found = term.free_axes().contains(axis);
+    term.visit(&mut |t| found |= t.bound_axes().contains(axis));
+    found
+}
+
+fn rename_access(access: &Access, map: &Renaming) -> Access {
+    let place = |p: &Place| match p {
+        Place::Axis(name) => Place::Axis(map.get(name).unwrap_or(name).clone()),
+        Place::At(ix) => Place::At(ix.clone()),
+    };
+    Access {
+        buf: access.buf,
+        places: access.places.iter().map(place).collect(),
+    }
+}
+
+fn rename_expr(expr: &Expr, map: &Renaming) -> Expr {
+    let again = |e: &Expr| rename_expr(e, map);
+    match expr {
+        Expr::Const(_) | Expr::Scalar(_) => expr.clone(),
+        Expr::Elem(access) => Expr::Elem(rename_access(access, map)),
+        Expr::Index(ix) => Expr::Index(ix.replace(&|leaf| match leaf {
+            Ix::Axis(name) => map.get(name).cloned().map(Ix::Axis),
+            _ => None,
+        })),
+        Expr::Add(a, b) => Expr::Add(Box::new(again(a)), Box::new(again(b))),
+        Expr::Mul(a, b) => Expr::Mul(Box::new(again(a)), Box::new(again(b))),
+        Expr::Call(f, args) => Expr::Call(*f, args.iter().map(again).collect()),
+    }
 }

@@ -178,11 +178,11 @@ pub fn bind_chunks(
         let Some(split) = b.program.splits.iter().find(|s| s.inner == axis) else {
             continue;
         };
-        let fixed = b
+        let stepped = b
             .axes
             .get(&axis)
-            .is_some_and(|a| a.level < level || matches!(a.binding, Binding::At(_)));
-        if fixed || (b.is_stream)(&axis) {
+            .is_some_and(|a| matches!(a.binding, Binding::At(_)));
+        if stepped || (b.is_stream)(&axis) {
             continue;
         }
         let Ix::Const(extent) = split.size else {
@@ -193,7 +193,12 @@ pub fn bind_chunks(
         let Some(rest) = b.rest_of_split(&axis) else {
             continue;
         };
-        let end = ragged.then_some(rest);
+        // A whole chunk is the same tile at every step.
+        let (end, level) = if ragged {
+            (Some(rest), level)
+        } else {
+            (None, 0)
+        };
         b.bind(
             &axis,
             Binding::Tile {

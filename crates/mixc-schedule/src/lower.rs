@@ -44,7 +44,12 @@ fn lower_new(b: &mut Builder, term: &T) -> Result<Expr, ScheduleError> {
         } if b.known.contains(&args[0]) => lower(b, &args[1])?,
         Term::Map { f, args } => {
             let args: Result<Vec<Expr>, _> = args.iter().map(|a| lower(b, a)).collect();
-            Expr::Call(*f, args?)
+            let value = Expr::Call(*f, args?);
+            if is_costly(*f) && b.tile_axes(term).len() < 2 {
+                in_buffer(b, term, value)
+            } else {
+                value
+            }
         }
         Term::Add(args) => lower_add(b, term, args)?,
         Term::Sum { axes, factors } if axes.is_empty() => lower_product(b, factors)?,
@@ -129,6 +134,25 @@ pub fn materialise(b: &mut Builder, term: &T) -> Result<Access, ScheduleError> {
     b.emit_map(level, dst.clone(), expr);
     b.remember_tile(level, term, dst.clone());
     Ok(dst)
+}
+
+/// Functions that take several instructions. A vector of their values is computed once and not in
+/// every tile that uses it.
+fn is_costly(f: Func) -> bool {
+    use Func::*;
+    !f.is_predicate()
+        && !matches!(
+            f,
+            Neg | Sub | Abs | Max | Min | Relu | Select | Floor | Ceil | Round
+        )
+}
+
+fn in_buffer(b: &mut Builder, term: &T, value: Expr) -> Expr {
+    let axes = b.tile_axes(term);
+    let level = b.level_of(term);
+    let dst = b.buffer("f", &axes);
+    b.emit_map(level, dst.clone(), value);
+    Expr::Elem(dst)
 }
 
 /// An integer expression as a value; elements of integer tensors at tile positions are loaded.
