@@ -317,14 +317,19 @@ impl Lower<'_> {
         (y, at_y): (Value, Span),
         span: Span,
     ) -> Value {
-        let both = |a: &Value, b: &Value| {
-            matches!(a, Value::Complex(..)) && matches!(b, Value::Complex(..))
-        };
-        let all_complex = both(&x, &y);
-        let right_real = !matches!(y, Value::Complex(..));
+        let (left_real, right_real) = (
+            !matches!(x, Value::Complex(..)),
+            !matches!(y, Value::Complex(..)),
+        );
+        let all_complex = !left_real && !right_real;
         let (x, y) = (self.complex(x, at_x), self.complex(y, at_y));
         let (re, im) = match op {
+            // A real operand leaves the imaginary part alone.
+            BinOp::Add if left_real => (add(x.0, y.0), y.1),
+            BinOp::Add if right_real => (add(x.0, y.0), x.1),
             BinOp::Add => (add(x.0, y.0), add(x.1, y.1)),
+            BinOp::Sub if left_real => (map2(Func::Sub, x.0, y.0), map1(Func::Neg, y.1)),
+            BinOp::Sub if right_real => (map2(Func::Sub, x.0, y.0), x.1),
             BinOp::Sub => (map2(Func::Sub, x.0, y.0), map2(Func::Sub, x.1, y.1)),
             BinOp::Mul if all_complex => complex::times(&x, &y),
             BinOp::Mul if right_real => complex::scale(&x, &y.0),
