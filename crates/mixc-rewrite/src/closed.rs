@@ -1,0 +1,385 @@
+//! A program as closed terms: lets inlined into the results, scans as structured recurrences.
+
+use crate::alpha::Canonical;
+use crate::scan;
+use crate::terms::{AxisSizes, sequence_axes, substitute};
+use mixc_ir::{Ix, Let, Name, Program, Scan, Stmt, T, Term};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A value to derive: a result, or a let that others read as a whole tensor.
+#[derive(Clone, Debug)]
+pub struct Root {
+    pub name: Name,
+    pub axes: Vec<Name>,
+    pub term: T,
+    /// The axes under the names of the program, if they have others now.
+    pub renamed_from: Option<Vec<Name>>,
+}
+
+impl Root {
+    fn new(name: Name, axes: Vec<Name>, term: T) -> Item {
+        Item::Root(Root {
+            name,
+            axes,
+            term,
+            renamed_from: None,
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Item {
+    Root(Root),
+    /// A scan that has no structured transition.
+    Kept(Scan),
+}
+
+/// A program between inlining and the e-graph.
+#[derive(Debug, Default)]
+pub struct Closed {
+    /// In dependency order.
+    pub items: Vec<Item>,
+    pub sizes: AxisSizes,
+    pub sequence_sizes: BTreeSet<Ix>,
+    pub notes: Vec<String>,
+}
+
+impl Closed {
+    pub fn roots(&self) -> impl Iterator<Item = &Root> {
+        self.items.iter().filter_map(|i| match i {
+            Item::Root(root) => Some(root),
+            Item::Kept(_) => None,
+        })
+    }
+}
+
+/// Closes a program. `hints` gives likely sizes, for programs that no operator tells the time axis of.
+pub fn close(program: &Program, hints: &BTreeMap<Name, i64>) -> Closed {
+    let sequence_sizes = sequence_sizes(program, hints);
+    let mut closer = Closer {
+        program,
+        sequence_sizes,
+        sizes: program.axes.clone(),
+        values: BTreeMap::new(),
+        needed: program.outputs.iter().map(|o| o.name.clone()).collect(),
+        items: vec![],
+        notes: vec![],
+    };
+    for stmt in &program.body {
+        match stmt {
+            Stmt::Let(l) => closer.let_(l),
+            Stmt::Scan(s) => closer.scan(s),
+        }
+    }
+    closer.finish()
+}
+
+struct Closer<'a> {
+    program: &'a Program,
+    sequence_sizes: BTreeSet<Ix>,
+    sizes: AxisSizes,
+    /// Values that can be inlined.
+    values: BTreeMap<Name, (Vec<Name>, T)>,
+    /// Names that must exist as tensors.
+    needed: BTreeSet<Name>,
+    items: Vec<Item>,
+    notes: Vec<String>,
+}
+
+impl Closer<'_> {
+    fn let_(&mut self, l: &Let) {
+        let term = self.inline(&l.value);
+        let is_projection = self.is_projection(l, &term);
+        self.items
+            .push(Root::new(l.name.clone(), l.axes.clone(), term.clone()));
+        if is_projection {
+            self.needed.insert(l.name.clone());
+        } else {
+            self.values.insert(l.name.clone(), (l.axes.clone(), term));
+        }
+    }
+
+    fn scan(&mut self, s: &Scan) {
+        let mut inlined = s.clone();
+        let local: BTreeSet<&Name> = s
+            .body
+            .iter()
+            .map(|l| &l.name)
+            .chain(s.carries.iter().map(|c| &c.name))
+            .collect();
+        // Names of the body hide those of statements before it.
+        let hidden: Vec<_> = local
+            .iter()
+            .filter_map(|n| self.values.remove_entry(*n))
+            .collect();
+        for carry in &mut inlined.carries {
+            carry.init = self.inline(&carry.init);
+        }
+        for l in &mut inlined.body {
+            l.value = self.inline(&l.value);
+        }
+        self.values.extend(hidden);
+        match scan::analyse(&inlined, &mut self.sizes) {
+            Ok(closed) => {
+                for (name, axes, term) in closed.collected {
+                    self.collected(s, &closed.axis, name, axes, term);
+                }
+                for (name, axes, term) in closed.last {
+                    self.define(name, axes, term);
+                }
+            }
+            Err(reason) => {
+                self.notes.push(format!(
+                    "the scan over {} stays sequential: {reason}",
+                    s.axis
+                ));
+                for l in s
+                    .body
+                    .iter()
+                    .map(|l| &l.value)
+                    .chain(s.carries.iter().map(|c| &c.init))
+                {
+                    l.visit(&mut |t| {
+                        if let Term::Read { tensor, .. } = &**t {
+                            self.needed.insert(tensor.clone());
+                        }
+                    });
+                }
+                self.items.push(Item::Kept(s.clone()));
+            }
+        }
+    }
+
+    /// A collected let; that of a reverse scan is computed along the mirrored axis and read back.
+    fn collected(&mut self, s: &Scan, axis: &Name, name: Name, axes: Vec<Name>, term: T) {
+        if !s.reverse {
+            return self.define(name, axes, term);
+        }
+        let mirrored: Name = format!("{name}_reversed").into();
+        self.items
+            .push(Root::new(mirrored.clone(), axes.clone(), term));
+        let size = self.sizes[axis].clone();
+        let position = |a: &Name| {
+            if a == axis {
+                size.clone() - 1 - Ix::Axis(s.axis.clone())
+            } else {
+                Ix::Axis(a.clone())
+            }
+        };
+        let index = axes.iter().map(position).collect();
+        let back = axes
+            .iter()
+            .map(|a| if a == axis { s.axis.clone() } else { a.clone() })
+            .collect();
+        self.needed.insert(mirrored.clone());
+        self.define(
+            name,
+            back,
+            Arc::new(Term::Read {
+                tensor: mirrored,
+                index,
+            }),
+        );
+    }
+
+    fn define(&mut self, name: Name, axes: Vec<Name>, term: T) {
+        self.items
+            .push(Root::new(name.clone(), axes.clone(), term.clone()));
+        self.values.insert(name, (axes, term));
+    }
+
+    /// The term with reads of known values replaced by them, where the index is plain axes of the
+    /// same sizes (elsewhere bounds checks would be lost).
+    fn inline(&mut self, term: &T) -> T {
+        if let Term::Read { tensor, index } = &**term {
+            index.iter().for_each(|ix| self.need_gathers(ix));
+            if let Some((axes, value)) = self.values.get(tensor) {
+                let same_size = |(axis, ix): (&Name, &Ix)| match ix {
+                    Ix::Axis(a) => self.sizes.get(a) == self.sizes.get(axis),
+                    _ => false,
+                };
+                if axes.len() == index.len() && axes.iter().zip(index).all(same_size) {
+                    let map = axes.iter().cloned().zip(index.iter().cloned()).collect();
+                    if let Some(value) = substitute(value, &map, &mut self.sizes) {
+                        return value;
+                    }
+                }
+            }
+            self.needed.insert(tensor.clone());
+            return term.clone();
+        }
+        if let Term::Index(ix) = &**term {
+            self.need_gathers(ix);
+        }
+        let children = term
+            .children()
+            .into_iter()
+            .map(|c| self.inline(c))
+            .collect();
+        Arc::new(term.with_children(children))
+    }
+
+    fn need_gathers(&mut self, ix: &Ix) {
+        ix.visit_leaves(&mut |leaf| {
+            if let Ix::Elem(tensor, _) = leaf {
+                self.needed.insert(tensor.clone());
+            }
+        });
+    }
+
+    fn is_sequence(&self, axis: &Name) -> bool {
+        self.sizes
+            .get(axis)
+            .is_some_and(|size| self.sequence_sizes.contains(size))
+    }
+
+    /// Whether a let prepares features position by position with sums inside (a projection, a
+    /// norm). Inlining one exposes nothing and repeats its work at every use.
+    fn is_projection(&self, l: &Let, term: &T) -> bool {
+        let mut sums_features = false;
+        let mut binds_time = false;
+        term.visit(&mut |t| {
+            let bound = t.bound_axes();
+            sums_features |= matches!(**t, Term::Sum { .. }) && !bound.is_empty();
+            binds_time |= bound.iter().any(|a| self.is_sequence(a));
+        });
+        let positions = term
+            .free_axes()
+            .iter()
+            .filter(|a| self.is_sequence(a))
+            .count();
+        sums_features && !binds_time && positions <= 1 && !self.summed_over_time(&l.name)
+    }
+
+    /// Whether a statement sums the let over time right where it reads it.
+    fn summed_over_time(&self, name: &Name) -> bool {
+        self.program.lets().any(|l| {
+            let mut found = false;
+            l.value.visit(&mut |t| {
+                let bound: Vec<Name> = t
+                    .bound_axes()
+                    .into_iter()
+                    .filter(|a| self.is_sequence(a))
+                    .collect();
+                if !bound.is_empty() {
+                    t.visit(&mut |below| {
+                        if let Term::Read { tensor, index } = &**below {
+                            let over_time =
+                                index.iter().flat_map(Ix::axes).any(|a| bound.contains(&a));
+                            found |= tensor == name && over_time;
+                        }
+                    });
+                }
+            });
+            found
+        })
+    }
+
+    fn finish(mut self) -> Closed {
+        // What a needed value reads is needed too; values only depend on earlier ones.
+        for item in self.items.iter().rev() {
+            if let Item::Root(root) = item
+                && self.needed.contains(&root.name)
+            {
+                root.term.visit(&mut |t| {
+                    if let Term::Read { tensor, .. } = &**t {
+                        self.needed.insert(tensor.clone());
+                    }
+                });
+            }
+        }
+        let needed = std::mem::take(&mut self.needed);
+        self.items.retain(|i| {
+            matches!(i, Item::Kept(_)) || matches!(i, Item::Root(r) if needed.contains(&r.name))
+        });
+        self.canonicalise();
+        Closed {
+            items: self.items,
+            sizes: self.sizes,
+            sequence_sizes: self.sequence_sizes,
+            notes: self.notes,
+        }
+    }
+
+    /// One set of names for the axes of all roots, so that they can share work.
+    fn canonicalise(&mut self) {
+        let mut canonical = Canonical::default();
+        let mut known: Vec<Name> = vec![];
+        for item in &mut self.items {
+            let Item::Root(root) = item else { continue };
+            let mut map = BTreeMap::new();
+            let mut taken: BTreeSet<Name> = root
+                .axes
+                .iter()
+                .filter(|a| known.contains(a))
+                .cloned()
+                .collect();
+            for axis in root.axes.iter().filter(|a| !known.contains(a)) {
+                let same_size =
+                    |a: &&Name| self.sizes.get(*a) == self.sizes.get(axis) && !taken.contains(*a);
+                let chosen = known.iter().find(same_size).unwrap_or(axis).clone();
+                taken.insert(chosen.clone());
+                map.insert(axis.clone(), chosen);
+            }
+            let images = map
+                .iter()
+                .map(|(a, b)| (a.clone(), Ix::Axis(b.clone())))
+                .collect();
+            if let Some(term) = substitute(&root.term, &images, &mut self.sizes) {
+                root.term = term;
+                root.renamed_from = Some(root.axes.clone());
+                root.axes
+                    .iter_mut()
+                    .for_each(|a| *a = map.get(a).unwrap_or(a).clone());
+            }
+            for axis in &root.axes {
+                if !known.contains(axis) {
+                    known.push(axis.clone());
+                }
+            }
+        }
+        for axis in &known {
+            match self
+                .sizes
+                .get(axis)
+                .is_some_and(|s| self.sequence_sizes.contains(s))
+            {
+                true => canonical.reserve(axis),
+                false => canonical.offer(axis, &self.sizes),
+            }
+        }
+        for item in &mut self.items {
+            if let Item::Root(root) = item {
+                let taken = root.axes.iter().cloned().collect();
+                root.term = canonical.rename(&root.term, &taken, &mut self.sizes);
+            }
+        }
+    }
+}
+
+/// Sizes of the axes along which time runs: from the operators; failing that, the largest hint.
+fn sequence_sizes(program: &Program, hints: &BTreeMap<Name, i64>) -> BTreeSet<Ix> {
+    let mut axes = BTreeSet::new();
+    program
+        .lets()
+        .for_each(|l| sequence_axes(&l.value, &mut axes));
+    for stmt in &program.body {
+        if let Stmt::Scan(s) = stmt {
+            axes.insert(s.axis.clone());
+        }
+    }
+    let mut sizes: BTreeSet<Ix> = axes
+        .iter()
+        .filter_map(|a| program.axes.get(a).cloned())
+        .collect();
+    if sizes.is_empty() {
+        let values = program
+            .axes
+            .values()
+            .filter_map(|ix| Some((ix.eval_sizes(hints)?, ix.clone())));
+        let largest = values.max_by_key(|(value, _)| *value);
+        sizes.extend(largest.map(|(_, ix)| ix));
+    }
+    sizes
+}
