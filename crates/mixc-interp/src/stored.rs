@@ -105,21 +105,21 @@ impl Stored {
                 for start in (0..decays.len()).filter(|n| decays[*n].is_some()) {
                     slots[*j] = start as i64;
                     let mut product = 1.0;
-                    for end in start..decays.len() {
+                    for (end, decay) in decays.iter().enumerate().skip(start) {
                         slots[*i] = end as i64;
                         let at = self.offset(slots);
-                        if *strict {
-                            // prod over start < m < end; nothing at end = start.
-                            if end > start {
-                                out[at] = product;
-                                product *= decays[end].unwrap_or(1.0);
-                            }
+                        // The decay of the start itself takes no part.
+                        let with_end = if end > start {
+                            product * decay.unwrap_or(1.0)
                         } else {
-                            if end > start {
-                                product *= decays[end].unwrap_or(1.0);
-                            }
-                            out[at] = product;
-                        }
+                            product
+                        };
+                        out[at] = match strict {
+                            true if end == start => 0.0,
+                            true => product,
+                            false => with_end,
+                        };
+                        product = with_end;
                     }
                 }
                 (slots[*j], slots[*i]) = saved;

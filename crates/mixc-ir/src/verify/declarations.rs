@@ -137,7 +137,8 @@ impl Verifier<'_> {
     }
 
     fn check_range(&mut self, (low, high): (f64, f64), place: &str) {
-        if !(low <= high) {
+        // A bound of NaN leaves nothing either.
+        if low.is_nan() || high.is_nan() || low > high {
             self.error(
                 "range",
                 place,
