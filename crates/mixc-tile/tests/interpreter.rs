@@ -6,7 +6,7 @@ use common::{args, assert_close, nan, run_every_order, tensor};
 use mixc_ir::{DType, Ix};
 use mixc_tile::{
     Access, Axis, Buf, BufId, Expr, GridAxis, Kernel, LoadIx, Place, RunError, RunOptions, Space,
-    Stmt, TensorArg, Usage, interpret, interpret_with,
+    Stmt, TensorArg, TensorData, Usage, interpret, interpret_with,
 };
 
 fn axis(name: &str, extent: usize) -> Axis {
@@ -238,6 +238,77 @@ fn faults_print_the_statement_and_the_grid_point() {
         given.tensors["b"].shape,
         [8, 70],
         "tensors survive an error"
+    );
+}
+
+/// Runs a kernel text with `x` [4] = 1, -2, NaN, 4 and gives `y` [4].
+fn run_text(body: &str) -> Result<Vec<f32>, RunError> {
+    let text = format!(
+        "kernel k(dims: n) {{ in x: f32 [4]  out y: f32 [4]  shared a: [4]  shared m: []
+           load [i < 4] a[i] <- x[i]
+           {body} }}"
+    );
+    let kernel = mixc_tile::parse_kernel(&mixc_text::Source::new("k", text)).unwrap();
+    let x = TensorData::new(&[4], vec![1.0, -2.0, f32::NAN, 4.0]);
+    let mut given = args(&[("n", 3)], &[], vec![("x", x), ("y", nan(&[4]))]);
+    interpret(&kernel, &mut given)?;
+    Ok(given.tensors["y"].data.clone())
+}
+
+#[test]
+fn select_never_looks_at_the_untaken_branch() {
+    // Neither at NaN, nor at a position outside the buffer, nor at a division by zero.
+    let y = run_text(
+        "store [i < 4] y[i] <- select(a[i] == a[i], select(1.0, a[i], a[$n + 9]), int(i / ($n - $n + 1)))",
+    );
+    assert_eq!(y.unwrap(), [1.0, -2.0, 2.0, 4.0]);
+    let y = run_text("store [i < 4] y[i] <- select(1.0, 5.0, int(i / ($n - 3)))");
+    assert_eq!(y.unwrap(), [5.0; 4]);
+}
+
+#[test]
+fn nan_propagates_through_maxima_and_gathers_nothing() {
+    let y = run_text("reduce max [i < 4] m[] = a[i]  store [i < 4] y[i] <- m[]").unwrap();
+    assert!(y.iter().all(|v| v.is_nan()));
+    let y = run_text(
+        "reduce max [i < 2] m[] = a[i]  reduce min [i < 2] m[] (+)= a[i]  store [i < 4] y[i] <- m[]",
+    );
+    assert_eq!(y.unwrap(), [-2.0; 4]);
+    let y =
+        run_text("shared b: [4]  load [i < 4] b[i] <- x[gather a[i]]  store [i < 4] y[i] <- b[i]")
+            .unwrap();
+    assert_eq!(y, [-2.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn positions_outside_a_buffer_are_faults() {
+    let error = run_text("for j in 0 .. 5 { map [] m[] = a[j] }")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "a position outside the buffer, in `map [] m[] = a[j]` at grid point []"
+    );
+}
+
+#[test]
+fn kernels_that_are_not_legal_are_errors() {
+    let error = |body: &str| run_text(body).unwrap_err().to_string();
+    assert_eq!(
+        error("map [] m[] = a[q]"),
+        "unknown index variable `q`, in `map [] m[] = a[q]`"
+    );
+    assert_eq!(
+        error("store [i < 4] z[i] <- a[i]"),
+        "unknown tensor `z`, in `store [i < 4] z[i] <- a[i]`"
+    );
+    assert_eq!(
+        error("map [i < 5] a[i] = 0.0"),
+        "axis of 5 over a dimension of 4 of `a`, in `map [i < 5] a[i] = 0.0`"
+    );
+    assert_eq!(
+        error("shared big: [999999, 999999]"),
+        "the buffer has more than 268435456 elements, in `shared big: [999999, 999999]`"
     );
 }
 

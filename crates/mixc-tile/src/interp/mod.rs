@@ -6,9 +6,13 @@
 //! Every grid point starts with buffers full of NaN, so a read of an element that was never written
 //! shows in the output. A gather at NaN is outside every tensor.
 
+mod arguments;
 mod plan;
+mod races;
+mod resolve;
 mod run;
 mod tensor;
+mod tiles;
 
 pub use tensor::{TensorData, round_to};
 

@@ -34,9 +34,15 @@ impl TensorData {
 
     /// Offset of element [0, 0, ...] in `data`.
     pub fn origin(&self) -> isize {
-        let reach =
-            |(n, s): (&usize, &isize)| (n.saturating_sub(1) as isize).saturating_mul((-s).max(0));
-        self.shape.iter().zip(&self.strides).map(reach).sum()
+        let back = |(n, s): (&usize, &isize)| match s.checked_neg() {
+            Some(step) if step > 0 => step.saturating_mul(n.saturating_sub(1) as isize),
+            _ => 0,
+        };
+        self.shape
+            .iter()
+            .zip(&self.strides)
+            .map(back)
+            .fold(0, isize::saturating_add)
     }
 
     /// Offset of an element in `data`; None outside the bounds.

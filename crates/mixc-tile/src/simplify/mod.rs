@@ -13,11 +13,13 @@
 
 mod dead;
 mod expr;
+mod visit;
 
 use crate::ranges::{Interval, decide, range};
-use crate::{Access, Axis, Cond, Expr, Kernel, LoadIx, Place, Stmt};
+use crate::{Access, Cond, Expr, Kernel, Place, Stmt};
 use mixc_ir::{Ix, Name};
 use std::collections::BTreeMap;
+use visit::{axes_of, for_each_index};
 
 /// The kernel for given sizes: each bound `$T` is its number everywhere and no longer a parameter.
 pub fn bind(kernel: &Kernel, sizes: &BTreeMap<Name, i64>) -> Kernel {
@@ -293,83 +295,4 @@ fn occurs(expr: &Expr, axis: &Name, in_access: &dyn Fn(&Access) -> bool) -> bool
 /// A loop variable is replaced by its only value if that does not make indices much longer.
 fn can_inline(value: &Ix) -> bool {
     matches!(value, Ix::Const(_) | Ix::Axis(_) | Ix::Dim(_))
-}
-
-/// The local axes of a statement; none of loops and conditions.
-fn axes_of(stmt: &Stmt) -> &[Axis] {
-    match stmt {
-        Stmt::For { .. } | Stmt::If { .. } => &[],
-        Stmt::Load { axes, .. }
-        | Stmt::Store { axes, .. }
-        | Stmt::Map { axes, .. }
-        | Stmt::Reduce { axes, .. }
-        | Stmt::Contract { axes, .. }
-        | Stmt::Scan { axes, .. } => axes,
-    }
-}
-
-/// Calls `f` on every index expression of the statements, those in accesses included.
-fn for_each_index(body: &mut [Stmt], f: &mut dyn FnMut(&mut Ix)) {
-    for stmt in body {
-        match stmt {
-            Stmt::For { lo, hi, body, .. } => {
-                f(lo);
-                f(hi);
-                for_each_index(body, f);
-            }
-            Stmt::If {
-                cond,
-                then,
-                otherwise,
-            } => {
-                f(&mut cond.left);
-                f(&mut cond.right);
-                for_each_index(then, f);
-                for_each_index(otherwise, f);
-            }
-            Stmt::Load { dst, index, .. } => {
-                in_access(dst, f);
-                for ix in index {
-                    match ix {
-                        LoadIx::Ix(ix) => f(ix),
-                        LoadIx::Gather(access) => in_access(access, f),
-                    }
-                }
-            }
-            Stmt::Store { index, src, .. } => {
-                index.iter_mut().for_each(&mut *f);
-                in_expr(src, f);
-            }
-            Stmt::Contract { dst, a, b, .. } => {
-                [dst, a, b].into_iter().for_each(|x| in_access(x, f))
-            }
-            Stmt::Map { dst, expr, .. }
-            | Stmt::Reduce { dst, expr, .. }
-            | Stmt::Scan { dst, expr, .. } => {
-                in_access(dst, f);
-                in_expr(expr, f);
-            }
-        }
-    }
-}
-
-fn in_access(access: &mut Access, f: &mut dyn FnMut(&mut Ix)) {
-    for place in &mut access.places {
-        if let Place::At(ix) = place {
-            f(ix);
-        }
-    }
-}
-
-fn in_expr(expr: &mut Expr, f: &mut dyn FnMut(&mut Ix)) {
-    match expr {
-        Expr::Const(_) | Expr::Scalar(_) => {}
-        Expr::Index(ix) => f(ix),
-        Expr::Elem(access) => in_access(access, f),
-        Expr::Add(a, b) | Expr::Mul(a, b) => {
-            in_expr(a, f);
-            in_expr(b, f);
-        }
-        Expr::Call(_, args) => args.iter_mut().for_each(|a| in_expr(a, f)),
-    }
 }
