@@ -44,8 +44,9 @@ pub struct Level {
 pub struct Local {
     pub buf: BufId,
     pub level: usize,
-    /// Which of the term's indices are dimensions of the buffer; the others are grid coordinates.
-    pub kept: Vec<bool>,
+    /// For each of the term's indices: None if it is a dimension of the buffer, else the one position
+    /// that the buffer holds.
+    pub home: Vec<Option<Ix>>,
 }
 
 pub struct Builder<'a> {
@@ -301,13 +302,13 @@ impl<'a> Builder<'a> {
     /// Makes a buffer readable from terms, as a tensor over `axes` with a name of its own.
     pub fn as_term(&mut self, access: &Access, axes: &[Name], level: usize) -> T {
         let name: Name = format!("%{}", access.buf.0).into();
-        let kept = vec![true; axes.len()];
+        let home = vec![None; axes.len()];
         self.locals.insert(
             name.clone(),
             Local {
                 buf: access.buf,
                 level,
-                kept,
+                home,
             },
         );
         Term::read(&name, axes.iter().cloned().map(Ix::Axis).collect())

@@ -32,20 +32,22 @@ pub fn bind_static_dims(
     request: &Request,
 ) -> BTreeMap<Name, i64> {
     let mut whole: BTreeSet<Name> = BTreeSet::new();
+    let mut states: BTreeSet<Name> = BTreeSet::new();
     for stmt in &program.body {
         let lets = match stmt {
             Stmt::Let(l) => std::slice::from_ref(l),
             Stmt::Scan(s) => {
-                let batch = crate::sequential::batch_axes(s);
+                let batch = crate::sequential::independent_axes(s);
                 let all = s
                     .carries
                     .iter()
                     .flat_map(|c| &c.axes)
                     .chain(s.body.iter().flat_map(|l| &l.axes));
-                whole.extend(
-                    all.filter(|a| !batch.contains(*a) && **a != s.axis)
-                        .cloned(),
-                );
+                states = all
+                    .filter(|a| !batch.contains(*a) && **a != s.axis)
+                    .cloned()
+                    .collect();
+                whole.extend(states.iter().cloned());
                 s.body.as_slice()
             }
         };
@@ -73,7 +75,8 @@ pub fn bind_static_dims(
         let Some(size) = program.axes.get(axis) else {
             continue;
         };
-        if roles.is_sequence(size) || roles.value(size) > 1024 {
+        let scanned = states.contains(axis);
+        if (roles.is_sequence(size) && !scanned) || roles.value(size) > 1024 {
             continue;
         }
         size.visit_leaves(&mut |leaf| {

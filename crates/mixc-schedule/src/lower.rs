@@ -155,22 +155,19 @@ fn in_buffer(b: &mut Builder, term: &T, value: Expr) -> Expr {
     Expr::Elem(dst)
 }
 
-/// An integer expression as a value; elements of integer tensors at tile positions are loaded.
+/// An integer expression as a value; elements of integer tensors are loaded.
 fn lower_index(b: &mut Builder, ix: &Ix) -> Result<Expr, ScheduleError> {
-    if !gathers(b, ix) {
-        return Ok(Expr::Index(b.index(ix)?));
+    if gathers(ix) {
+        lower(b, &as_real(ix))
+    } else {
+        Ok(Expr::Index(b.index(ix)?))
     }
-    lower(b, &as_real(ix))
 }
 
-/// Whether the expression reads an integer tensor at positions that vary over the tile.
-fn gathers(b: &Builder, ix: &Ix) -> bool {
+/// Whether the expression reads an integer tensor.
+fn gathers(ix: &Ix) -> bool {
     let mut found = false;
-    ix.visit_leaves(&mut |leaf| {
-        if let Ix::Elem(..) = leaf {
-            found |= leaf.axes().iter().any(|a| b.tile(a).is_some());
-        }
-    });
+    ix.visit_leaves(&mut |leaf| found |= matches!(leaf, Ix::Elem(..)));
     found
 }
 
@@ -191,15 +188,21 @@ fn as_real(ix: &Ix) -> T {
 }
 
 fn lower_read(b: &mut Builder, tensor: &Name, index: &[Ix]) -> Result<Expr, ScheduleError> {
-    if let Some(local) = b.locals.get(tensor).cloned() {
+    if let Some(local) = b.locals.get(tensor).cloned()
+        && local
+            .home
+            .iter()
+            .zip(index)
+            .all(|(home, ix)| home.as_ref().is_none_or(|home| home == ix))
+    {
         let place = |ix: &Ix| match ix {
             Ix::Axis(name) if b.tile(name).is_some() => Ok(Place::Axis(name.clone())),
             other => b.index(other).map(Place::At),
         };
         let kept = index
             .iter()
-            .zip(&local.kept)
-            .filter(|(_, kept)| **kept)
+            .zip(&local.home)
+            .filter(|(_, home)| home.is_none())
             .map(|(ix, _)| ix);
         let places: Result<Vec<Place>, _> = kept.map(place).collect();
         return Ok(Expr::Elem(Access {
@@ -210,7 +213,7 @@ fn lower_read(b: &mut Builder, tensor: &Name, index: &[Ix]) -> Result<Expr, Sche
     let term = Term::read(tensor, index.to_vec());
     let mut load_index = vec![];
     for ix in index {
-        load_index.push(if gathers(b, ix) {
+        load_index.push(if gathers(ix) {
             LoadIx::Gather(materialise(b, &as_real(ix))?)
         } else {
             LoadIx::Ix(b.index(ix)?)

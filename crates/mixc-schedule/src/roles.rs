@@ -25,6 +25,13 @@ pub struct Roles {
     sizes: BTreeMap<Name, i64>,
 }
 
+fn index_axes(term: &T) -> BTreeSet<Name> {
+    match &**term {
+        Term::Index(ix) => ix.axes(),
+        _ => BTreeSet::new(),
+    }
+}
+
 fn dims_of(ix: &Ix) -> BTreeSet<Name> {
     let mut dims = BTreeSet::new();
     ix.visit_leaves(&mut |leaf| {
@@ -36,8 +43,8 @@ fn dims_of(ix: &Ix) -> BTreeSet<Name> {
 }
 
 impl Roles {
-    /// A size is a sequence length if an axis of it is scanned, split, masked or normalised over, or
-    /// used as a number.
+    /// A size is a sequence length if an axis of it is scanned, split or normalised over, or compared or
+    /// combined with another axis.
     pub fn new(program: &Program, request: &Request) -> Roles {
         let mut axes: BTreeSet<Name> = program.splits.iter().map(|s| s.axis.clone()).collect();
         for stmt in &program.body {
@@ -47,7 +54,14 @@ impl Roles {
         }
         for l in program.lets() {
             l.value.visit(&mut |t| match &**t {
-                Term::Index(ix) => axes.extend(ix.axes()),
+                Term::Index(ix) if ix.axes().len() > 1 => axes.extend(ix.axes()),
+                Term::Map { f, args } if f.is_predicate() => {
+                    let compared: BTreeSet<Name> =
+                        args.iter().flat_map(|a| index_axes(a)).collect();
+                    if compared.len() > 1 {
+                        axes.extend(compared);
+                    }
+                }
                 Term::Softmax { axes: own, .. } | Term::Online { axes: own, .. } => {
                     axes.extend(own.iter().cloned())
                 }

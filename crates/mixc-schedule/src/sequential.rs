@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 /// Axes along which the steps of a scan are independent: every state has them, and whatever reads a
 /// state or a local of the step reads it at the same position.
-pub fn batch_axes(scan: &Scan) -> BTreeSet<Name> {
+pub fn independent_axes(scan: &Scan) -> BTreeSet<Name> {
     let Some(first) = scan
         .carries
         .first()
@@ -52,13 +52,21 @@ pub fn batch_axes(scan: &Scan) -> BTreeSet<Name> {
             batch.remove(&reduced);
         }
     }
-    // The innermost axis stays in the tile when it is all that lanes could run over.
-    if batch.len() == first.iter().filter(|a| **a != scan.axis).count()
-        && let Some(last) = first.iter().rfind(|a| **a != scan.axis)
-    {
-        batch.remove(last);
-    }
     batch
+}
+
+/// Positions of an independent axis that one grid point works on, where nothing else is in a tile.
+const LANES: i64 = 64;
+
+/// The innermost axis, if every axis is independent: there is nothing else to fill a tile with.
+fn lanes(scan: &Scan, independent: &BTreeSet<Name>) -> Option<Name> {
+    let states = scan.carries.iter().map(|c| &c.axes);
+    let mut axes = states.chain(scan.body.iter().map(|l| &l.axes)).flatten();
+    if axes.any(|a| *a != scan.axis && !independent.contains(a)) {
+        return None;
+    }
+    let first = scan.carries.first().map(|c| &c.axes)?;
+    first.iter().rfind(|a| **a != scan.axis).cloned()
 }
 
 fn bound(term: &T) -> BTreeSet<Name> {
@@ -76,7 +84,8 @@ pub fn lower_scan(
 ) -> Result<(Kernel, &'static str), ScheduleError> {
     let is_stream = |axis: &Name| roles.is_stream(program, axis);
     let mut b = Builder::new(program, name, &is_stream);
-    let batch = batch_axes(scan);
+    let batch = independent_axes(scan);
+    let lanes = lanes(scan, &batch);
     for axis in scan
         .carries
         .iter()
@@ -87,7 +96,19 @@ pub fn lower_scan(
             continue;
         }
         let size = program.axes[axis].clone();
-        if batch.contains(axis) {
+        if lanes.as_ref() == Some(axis) {
+            let var: Name = format!("{axis}_blk").into();
+            b.kernel.grid.push(GridAxis {
+                name: var.clone(),
+                extent: size.clone().ceil_div(Ix::Const(LANES)),
+            });
+            let tile = Binding::Tile {
+                base: Ix::Axis(var) * LANES,
+                extent: LANES as usize,
+                end: Some(size),
+            };
+            b.bind(axis, tile, 0);
+        } else if batch.contains(axis) {
             b.kernel.grid.push(GridAxis {
                 name: axis.clone(),
                 extent: size,
@@ -222,7 +243,10 @@ fn compute(b: &mut Builder, scan: &Scan, level: usize) -> Result<(), ScheduleErr
 
 /// A buffer over the tile axes of a let, read by the let's name.
 fn local_buffer(b: &mut Builder, name: &Name, axes: &[Name], level: usize) -> Access {
-    let kept: Vec<bool> = axes.iter().map(|a| b.tile(a).is_some()).collect();
+    let home = axes
+        .iter()
+        .map(|a| b.tile(a).is_none().then(|| Ix::Axis(a.clone())))
+        .collect();
     let tiles: Vec<Name> = axes
         .iter()
         .filter(|a| b.tile(a).is_some())
@@ -234,27 +258,30 @@ fn local_buffer(b: &mut Builder, name: &Name, axes: &[Name], level: usize) -> Ac
         Local {
             buf: access.buf,
             level,
-            kept,
+            home,
         },
     );
     access
 }
 
-/// What earlier steps collected cannot be read back yet, only what this step has computed.
+/// What earlier steps have collected can be read back; what later steps will collect cannot.
 fn check_reads(scan: &Scan, l: &Let) -> Result<(), ScheduleError> {
+    let now = Ix::Axis(scan.axis.clone());
     let mut bad = None;
     l.value.visit(&mut |t| {
-        let Term::Read { tensor, index } = &**t else {
-            return;
+        let Term::Read { tensor, index } = &**t else { return };
+        let Some(collected) = scan.body.iter().find(|c| c.name == *tensor) else { return };
+        let Some(at) = collected.axes.iter().position(|a| *a == scan.axis) else { return };
+        let offset = match &index[at] {
+            Ix::Sub(a, c) if **a == now => if let Ix::Const(c) = **c { Some(-c) } else { None },
+            Ix::Add(a, c) if **a == now => if let Ix::Const(c) = **c { Some(c) } else { None },
+            ix => (*ix == now).then_some(0),
         };
-        let Some(collected) = scan.body.iter().find(|c| c.name == *tensor) else {
-            return;
-        };
-        if let Some(at) = collected.axes.iter().position(|a| *a == scan.axis)
-            && index[at] != Ix::Axis(scan.axis.clone())
-        {
+        let known = offset.is_some_and(|o| if scan.reverse { o >= 0 } else { o <= 0 });
+        if !known {
             bad = Some(format!(
-                "`{tensor}` read at another step than the current one; carry it as a state"
+                "`{tensor}` read at {} in a scan over {}: only steps a constant number back are known",
+                index[at], scan.axis
             ));
         }
     });
