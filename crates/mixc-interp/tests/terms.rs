@@ -1,8 +1,9 @@
 //! Every operator on cases small enough to work out by hand, and the edges that `mixc_ir` fixes.
 
 use mixc_interp::{Array, Env, EvalError, eval_term};
-use mixc_ir::{Func, Ix, Name, Split, parse_term};
+use mixc_ir::{Func, Ix, Name, Split, Term, parse_term};
 use mixc_text::Source;
+use std::sync::Arc;
 
 const INF: f64 = f64::INFINITY;
 
@@ -341,6 +342,18 @@ fn operators_nest() {
         "max[i](scan[j <= i](1, sum[m](x[m] * (#m == #j)), 0))",
         &[],
         &[10.0],
+    );
+}
+
+#[test]
+fn a_shared_subterm_means_what_its_place_says() {
+    // Positions in a chunk: all of them with the chunk in scope, 2 without.
+    let shared = parse_term(&Source::new("term", "sum[t1](1)")).unwrap();
+    let sum = Term::sum(vec!["t0".into()], vec![shared.clone()]);
+    let both = Arc::new(Term::Add(vec![shared.clone(), sum, shared]));
+    assert_eq!(
+        eval_term(&both, &["i".into()], &env()).unwrap().data,
+        [9.0; 3]
     );
 }
 

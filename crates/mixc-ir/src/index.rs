@@ -81,7 +81,8 @@ impl Ix {
             Ix::Sub(..) => a.checked_sub(b),
             Ix::Mul(..) => a.checked_mul(b),
             Ix::Div(..) => floor_div(a, b),
-            Ix::Mod(..) => floor_div(a, b).map(|q| a - q * b),
+            // The remainder fits even where the product does not.
+            Ix::Mod(..) => floor_div(a, b).map(|q| a.wrapping_sub(q.wrapping_mul(b))),
             Ix::Min(..) => Some(a.min(b)),
             Ix::Max(..) => Some(a.max(b)),
             Ix::Const(_) | Ix::Axis(_) | Ix::Dim(_) | Ix::Elem(..) => None,
@@ -330,6 +331,7 @@ mod tests {
     fn division_rounds_down_and_mod_has_the_divisors_sign() {
         assert_eq!(Ix::Const(-7) / 2, Ix::Const(-4));
         assert_eq!(Ix::Const(-7) % 2, Ix::Const(1));
+        assert_eq!(Ix::Const(i64::MIN) % 3, Ix::Const(1));
         assert_eq!(
             Ix::dim("T")
                 .ceil_div(Ix::Const(64))
