@@ -1,10 +1,10 @@
 //! `mixc bench`: every form's time on one problem, behind a check that the results are right.
 
+use crate::choose::{cost, find_form};
 use crate::execute::Executable;
-use crate::pipeline::{Form, Mixer, prepare};
+use crate::pipeline::Mixer;
 use crate::problem::{Sizes, awkward_sizes, random_job, work};
-use crate::run::find_form;
-use crate::{Direction, Error, Job, Outputs, Target, interpret};
+use crate::{Direction, Error, Form, Job, Outputs, Target, interpret};
 use mixc_ir::{DType, Name};
 use mixc_tensor::{Pattern, compare};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub struct BenchRow {
     /// Half the distance between the quartiles, in milliseconds.
     pub spread_ms: f64,
     pub samples: usize,
-    /// Arithmetic of the form by the cost model, over the median time.
+    /// Arithmetic in the form's kernels, counted, over the median time.
     pub gflops: f64,
     /// Inputs read and outputs written once, over the median time.
     pub gbps: f64,
@@ -93,9 +93,9 @@ pub fn bench(
     let mut first: Option<(String, Outputs)> = None;
     for form in chosen {
         progress(&form.name);
-        let executable = match prepare(form, &options.target, &job, &BTreeMap::new()) {
+        let executable = match Executable::new(form, &options.target, &job, &BTreeMap::new()) {
             Ok(executable) => executable,
-            Err(e @ (Error::Schedule(_) | Error::Unavailable(_))) => {
+            Err(e @ (Error::Schedule(_) | Error::Compile(_) | Error::Unavailable(_))) => {
                 report.skipped.push(format!("{}: {e}", form.name));
                 continue;
             }
@@ -155,7 +155,7 @@ fn check_small(
             None => return Ok(()),
         },
     };
-    let executable = prepare(form, &options.target, &job, &BTreeMap::new())?;
+    let executable = Executable::new(form, &options.target, &job, &BTreeMap::new())?;
     let (outputs, exact) = (
         executable.run(&job)?,
         interpret(program, &job, &BTreeMap::new())?,
@@ -229,7 +229,8 @@ fn row(
     let median = at(0.5).max(1e-9);
     let tensors = job.tensors.values().chain(outputs.tensors.values());
     let bytes: usize = tensors.map(|t| t.len() * t.dtype().size_bytes()).sum();
-    let gflops = form.work(&job.sizes).flops / median / 1e9;
+    let flops = executable.schedule().map_or(0.0, |s| flops(&cost(s, job)));
+    let gflops = flops / median / 1e9;
     BenchRow {
         form: form.name.clone(),
         shape: job
@@ -250,6 +251,11 @@ fn row(
             .map(|s| s.knobs.clone())
             .unwrap_or_default(),
     }
+}
+
+/// Every arithmetic operation that a form's kernels do.
+pub(crate) fn flops(cost: &mixc_rewrite::Cost) -> f64 {
+    cost.matmul_flops + cost.vector_flops + cost.special_ops
 }
 
 /// Runs `f` with `threads` threads for the kernels.

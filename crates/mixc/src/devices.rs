@@ -1,7 +1,7 @@
 //! What this machine can do: its name, and the peaks that benchmarks are measured against.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A target, and whether it can be compiled for and run here.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -78,15 +78,12 @@ pub fn measure_peaks() -> Peaks {
     }
 }
 
-/// The f32 multiply-add peak of `threads` threads on 128-bit vectors, in GFLOP/s: the best of
-/// several short runs, because interruptions only ever slow one down.
+/// The f32 multiply-add peak of `threads` threads on 128-bit vectors, in GFLOP/s: each thread runs
+/// generated code of the kind that kernels are made of. 0 where generated code cannot run.
 pub fn measure_fma(threads: usize) -> f64 {
-    let best = (0..5).map(|_| {
-        let start = Instant::now();
-        let flops: f64 = on_threads(threads, || fma_burst(Duration::from_millis(25)));
-        flops / start.elapsed().as_secs_f64()
-    });
-    best.fold(0.0, f64::max) / 1e9
+    on_threads(threads, || {
+        mixc_cpu::measure_peak(0.1).map_or(0.0, |p| p.fma_128_gflops)
+    })
 }
 
 fn measure_read(threads: usize) -> f64 {
@@ -117,62 +114,6 @@ fn on_threads(threads: usize, work: impl Fn() -> f64 + Sync) -> f64 {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
         handles.into_iter().map(|h| h.join().unwrap_or(0.0)).sum()
     })
-}
-
-/// Floating-point operations done within about `time`.
-fn fma_burst(time: Duration) -> f64 {
-    let start = Instant::now();
-    let mut flops = 0.0;
-    while start.elapsed() < time {
-        flops += fma_block();
-    }
-    flops
-}
-
-/// Steps of one block; each does one multiply-add in every lane of every accumulator.
-const STEPS: usize = 20_000;
-
-#[cfg(target_arch = "x86_64")]
-fn fma_block() -> f64 {
-    if std::arch::is_x86_feature_detected!("fma") {
-        // SAFETY: the processor has the instructions, as just checked.
-        unsafe { fma_block_x86() }
-    } else {
-        fma_block_portable()
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fma_block() -> f64 {
-    fma_block_portable()
-}
-
-/// Twelve independent chains: latency 4 times two units, with room to spare.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "fma")]
-fn fma_block_x86() -> f64 {
-    use std::arch::x86_64::{_mm_fmadd_ps, _mm_set1_ps};
-    let (a, b) = (_mm_set1_ps(black_box(0.999)), _mm_set1_ps(black_box(0.001)));
-    let mut sums = [_mm_set1_ps(black_box(1.0)); 12];
-    for _ in 0..STEPS {
-        for sum in &mut sums {
-            *sum = _mm_fmadd_ps(*sum, a, b);
-        }
-    }
-    black_box(sums);
-    (STEPS * 12 * 4 * 2) as f64
-}
-
-fn fma_block_portable() -> f64 {
-    let (a, b) = (black_box(0.999f32), black_box(0.001f32));
-    let mut sums = [[black_box(1f32); 4]; 12];
-    for _ in 0..STEPS {
-        for sum in sums.as_flattened_mut() {
-            *sum = *sum * a + b;
-        }
-    }
-    black_box(sums);
-    (STEPS * 12 * 4 * 2) as f64
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub enum Error {
     /// No kernels for this form, with the reason.
     #[error(transparent)]
     Schedule(#[from] mixc_schedule::ScheduleError),
+    /// Kernels that the code generator refuses.
+    #[error(transparent)]
+    Compile(#[from] mixc_cpu::CompileError),
     /// A kernel did not run to its end.
     #[error("{0}")]
     Execution(String),
@@ -41,7 +44,7 @@ impl Error {
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Unavailable(_) | Error::Schedule(_) => 3,
+            Error::Unavailable(_) | Error::Schedule(_) | Error::Compile(_) => 3,
             Error::Execution(_) => 1,
             Error::Definition(_)
             | Error::Usage(_)

@@ -1,12 +1,10 @@
 //! A form made ready for a target, and its execution on a job.
 
-use crate::pipeline::Form;
-use crate::{Error, Job, Target};
+use crate::{Error, Form, Job, Target, cpu, tile};
 use mixc_interp::eval;
 use mixc_ir::{DType, Ix, Name, Program};
 use mixc_schedule::{Request, Schedule, schedule};
 use mixc_tensor::Tensor;
-use mixc_tile::{KernelArgs, TensorData, Usage, interpret as interpret_kernel};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -27,16 +25,26 @@ pub enum Executable {
         program: Program,
         schedule: Schedule,
     },
+    Cpu {
+        program: Program,
+        schedule: Schedule,
+        kernels: Vec<mixc_cpu::Compiled>,
+    },
 }
 
 impl Executable {
-    pub(crate) fn new(
+    /// Schedules and compiles. `knobs` overrides the scheduler's choices; in the interpreter, the
+    /// sizes of the form's splits.
+    ///
+    /// # Errors
+    /// [`Error::Schedule`] if the form has no kernels, [`Error::Compile`] if they do not compile,
+    /// [`Error::Unavailable`] if this version has no such target.
+    pub fn new(
         form: &Form,
         target: &Target,
         job: &Job,
         knobs: &BTreeMap<String, i64>,
     ) -> Result<Executable, Error> {
-        let program = form.program.clone();
         match target {
             Target::Interp => {
                 let split = |name: Name| {
@@ -45,21 +53,37 @@ impl Executable {
                         knobs.get(&*name).copied().unwrap_or(DEFAULT_SPLIT),
                     )
                 };
+                let program = form.program.clone();
                 Ok(Executable::Interp {
                     splits: open_sizes(&program).into_iter().map(split).collect(),
                     program,
                 })
             }
-            Target::Tile => {
-                let schedule = schedule(&program, &request(&program, job, knobs))?;
-                Ok(Executable::Tile { program, schedule })
+            Target::Tile | Target::Cpu => {
+                let schedule = schedule_form(form, job, knobs)?;
+                Executable::from_schedule(form, target, schedule)
             }
-            Target::Cpu => Err(Error::Unavailable(
-                "the cpu target is not there yet".to_owned(),
-            )),
-            Target::Gpu(name) => Err(Error::Unavailable(format!(
-                "target {name}: PTX is not emitted by this version"
-            ))),
+            Target::Gpu(name) => Err(no_gpu(name)),
+        }
+    }
+
+    /// Compiles kernels that are scheduled already.
+    pub(crate) fn from_schedule(
+        form: &Form,
+        target: &Target,
+        schedule: Schedule,
+    ) -> Result<Executable, Error> {
+        let program = form.program.clone();
+        match target {
+            Target::Cpu => {
+                let kernels = cpu::compile(&schedule)?;
+                Ok(Executable::Cpu {
+                    program,
+                    schedule,
+                    kernels,
+                })
+            }
+            _ => Ok(Executable::Tile { program, schedule }),
         }
     }
 
@@ -67,7 +91,12 @@ impl Executable {
     pub fn run(&self, job: &Job) -> Result<Outputs, Error> {
         match self {
             Executable::Interp { program, splits } => interpret(program, job, splits),
-            Executable::Tile { program, schedule } => run_tile(program, schedule, job),
+            Executable::Tile { program, schedule } => tile::run(program, schedule, job),
+            Executable::Cpu {
+                program,
+                schedule,
+                kernels,
+            } => cpu::run(program, schedule, kernels, job),
         }
     }
 
@@ -75,38 +104,78 @@ impl Executable {
     pub fn schedule(&self) -> Option<&Schedule> {
         match self {
             Executable::Interp { .. } => None,
-            Executable::Tile { schedule, .. } => Some(schedule),
+            Executable::Tile { schedule, .. } | Executable::Cpu { schedule, .. } => Some(schedule),
         }
     }
+
+    /// The compiled kernels, where the target has machine code.
+    pub fn machine_code(&self) -> &[mixc_cpu::Compiled] {
+        match self {
+            Executable::Cpu { kernels, .. } => kernels,
+            _ => &[],
+        }
+    }
+}
+
+pub(crate) fn no_gpu(name: &str) -> Error {
+    Error::Unavailable(format!("target {name}: PTX is not emitted by this version"))
 }
 
 /// Size of a split in the f64 interpreter, where nothing better is asked for.
 const DEFAULT_SPLIT: i64 = 16;
 
-fn request(program: &Program, job: &Job, knobs: &BTreeMap<String, i64>) -> Request {
+/// The kernels of a form for a job.
+pub(crate) fn schedule_form(
+    form: &Form,
+    job: &Job,
+    knobs: &BTreeMap<String, i64>,
+) -> Result<Schedule, Error> {
     let inputs = job
         .tensors
         .iter()
-        .map(|(name, t)| (name.clone(), t.dtype()));
-    let outputs = program.outputs.iter().map(|o| (o.name.clone(), job.dtype));
-    Request {
+        .map(|(name, t)| (name.clone(), kernel_dtype(t.dtype())));
+    let outputs = form
+        .program
+        .outputs
+        .iter()
+        .map(|o| (o.name.clone(), kernel_dtype(job.dtype)));
+    let strided = job
+        .tensors
+        .iter()
+        .filter(|(_, t)| !unit_inner(t))
+        .map(|(name, _)| name.clone());
+    let request = Request {
         sizes: job.sizes.clone(),
         // An input and an output may share a name; then the output's type follows the input's.
         dtypes: outputs.chain(inputs).collect(),
         absent: job.absent.clone(),
+        strided: strided.collect(),
         knobs: knobs.clone(),
-        strided: job
-            .tensors
-            .iter()
-            .filter(|(_, t)| !unit_inner(t))
-            .map(|(name, _)| name.clone())
-            .collect(),
+    };
+    Ok(schedule(&form.program, &request)?)
+}
+
+/// Kernels compute in f32; f64 tensors are converted before.
+pub(crate) fn kernel_dtype(dtype: DType) -> DType {
+    if dtype == DType::F64 {
+        DType::F32
+    } else {
+        dtype
     }
 }
 
 /// Whether neighbours along the last axis lie side by side.
 fn unit_inner(tensor: &Tensor) -> bool {
     tensor.shape().last().is_none_or(|n| *n <= 1) || tensor.strides().last() == Some(&1)
+}
+
+/// A shape over sizes, as numbers.
+pub(crate) fn extents(shape: &[Ix], sizes: &BTreeMap<Name, i64>) -> Result<Vec<usize>, Error> {
+    let extent = |ix: &Ix| ix.eval_sizes(sizes).and_then(|n| usize::try_from(n).ok());
+    let shape: Option<Vec<usize>> = shape.iter().map(extent).collect();
+    shape.ok_or_else(|| {
+        Error::Execution("the shape of a tensor does not follow from the sizes".to_owned())
+    })
 }
 
 /// Runs `program` in the f64 interpreter. `splits` gives sizes to the symbols that a form leaves open.
@@ -145,61 +214,4 @@ pub fn open_sizes(program: &Program) -> Vec<Name> {
         });
     }
     open
-}
-
-/// Runs the kernels in the tile interpreter. Memory that nobody wrote is NaN.
-fn run_tile(program: &Program, schedule: &Schedule, job: &Job) -> Result<Outputs, Error> {
-    let mut memory: BTreeMap<Name, TensorData> = BTreeMap::new();
-    for (name, tensor) in &job.tensors {
-        let data = tensor.to_f64().into_iter().map(|x| x as f32).collect();
-        memory.insert(name.clone(), TensorData::new(tensor.shape(), data));
-    }
-    let scalars: BTreeMap<Name, f32> = job
-        .scalars
-        .iter()
-        .map(|(name, x)| (name.clone(), *x as f32))
-        .collect();
-    let start = Instant::now();
-    for kernel in &schedule.kernels {
-        let mut args = KernelArgs {
-            dims: job.sizes.clone(),
-            scalars: scalars.clone(),
-            tensors: BTreeMap::new(),
-        };
-        for tensor in &kernel.tensors {
-            let data = match memory.remove(&tensor.name) {
-                Some(data) if tensor.usage != Usage::Out => data,
-                _ => TensorData::filled(&extents(&tensor.shape, &job.sizes)?, f32::NAN),
-            };
-            args.tensors.insert(tensor.name.clone(), data);
-        }
-        interpret_kernel(kernel, &mut args).map_err(|e| Error::Execution(e.to_string()))?;
-        memory.append(&mut args.tensors);
-    }
-    let time = start.elapsed();
-    let mut tensors = BTreeMap::new();
-    for output in &program.outputs {
-        let Some(data) = memory.get(&output.name) else {
-            return Err(Error::Execution(format!(
-                "no kernel wrote the output '{}'",
-                output.name
-            )));
-        };
-        let values: Vec<f64> = data.data.iter().map(|x| f64::from(*x)).collect();
-        let tensor = Tensor::from_f64(job.dtype, &data.shape, &values);
-        tensors.insert(
-            output.name.clone(),
-            tensor.map_err(|e| Error::Execution(e.to_string()))?,
-        );
-    }
-    Ok(Outputs { tensors, time })
-}
-
-/// A shape over sizes, as numbers.
-fn extents(shape: &[Ix], sizes: &BTreeMap<Name, i64>) -> Result<Vec<usize>, Error> {
-    let extent = |ix: &Ix| ix.eval_sizes(sizes).and_then(|n| usize::try_from(n).ok());
-    let shape: Option<Vec<usize>> = shape.iter().map(extent).collect();
-    shape.ok_or_else(|| {
-        Error::Execution("the shape of a tensor does not follow from the sizes".to_owned())
-    })
 }

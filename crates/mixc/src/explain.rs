@@ -1,11 +1,13 @@
 //! `mixc explain`: the forms of a mixer, what led to each, what each would cost, and the kernels of
 //! the one that would be chosen.
 
+use crate::bench::flops;
+use crate::choose::{candidates, choose, find_form};
 use crate::devices::Peaks;
-use crate::pipeline::{Mixer, prepare};
+use crate::execute::Executable;
+use crate::pipeline::Mixer;
 use crate::problem::{Sizes, awkward_sizes, random_job};
-use crate::run::{find_form, first_that_prepares};
-use crate::{Error, Job, Target};
+use crate::{Error, Form, Job, Target};
 use mixc_ir::{DType, Name};
 use mixc_tensor::Pattern;
 use std::collections::BTreeMap;
@@ -26,21 +28,22 @@ pub struct ExplainReport {
 pub struct FormLine {
     pub name: String,
     pub rules: Vec<String>,
-    pub flops: f64,
-    pub bytes: f64,
-    pub depth: f64,
-    pub predicted_ms: f64,
+    /// Arithmetic in the kernels; None if the form has no kernels.
+    pub flops: Option<f64>,
+    /// Memory that the kernels load and store.
+    pub bytes: Option<f64>,
+    /// Statements that have to be executed one after the other.
+    pub depth: Option<f64>,
+    pub predicted_ms: Option<f64>,
     pub chosen: bool,
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct KernelLine {
+    pub name: String,
     pub template: String,
     pub params: BTreeMap<String, i64>,
     pub target: String,
-    /// The tile program.
-    #[serde(skip)]
-    pub text: String,
 }
 
 /// Explains a mixer for sizes (missing ones are made up), a target and an element type. With `form`,
@@ -57,44 +60,45 @@ pub fn explain(
     let job = example_job(mixer, sizes, sets, dtype)?;
     let forms = mixer.forms(&job.sizes);
     let mut notes = vec![];
-    let candidates = match form {
-        Some(name) => vec![find_form(&forms, name)?],
-        None => mixer.by_cost(&forms, &job.sizes),
+    let candidates = candidates(&forms, &job, &mut notes);
+    let wanted = match form {
+        Some(name) => Some(find_form(&forms, name)?.name.as_str()),
+        None => candidates.first().map(|c| c.form.name.as_str()),
     };
-    let chosen = match target {
-        Target::Gpu(_) => None,
-        _ => first_that_prepares(&candidates, target, &job, &mut notes)
-            .map_err(|e| notes.push(e.to_string()))
-            .ok(),
-    };
-    let line = |f: &crate::Form| {
-        let work = f.work(&job.sizes);
+    let line = |f: &Form| {
+        let cost = candidates
+            .iter()
+            .find(|c| c.form.name == f.name)
+            .map(|c| c.cost);
         FormLine {
             name: f.name.clone(),
             rules: f.rules.clone(),
-            flops: work.flops,
-            bytes: work.bytes,
-            depth: work.depth,
-            predicted_ms: work.seconds * 1e3,
-            chosen: chosen.as_ref().is_some_and(|(c, _)| c.name == f.name),
+            flops: cost.map(|c| flops(&c)),
+            bytes: cost.map(|c| c.bytes),
+            depth: cost.map(|c| c.depth),
+            predicted_ms: cost.map(|c| c.seconds * 1e3),
+            chosen: wanted == Some(f.name.as_str()),
         }
     };
     let lines: Vec<FormLine> = forms.iter().map(line).collect();
-    let schedule = chosen
-        .as_ref()
-        .and_then(|(_, executable)| executable.schedule());
-    let kernels = schedule.map_or_else(Vec::new, |s| {
+    let chosen = candidates
+        .iter()
+        .find(|c| wanted == Some(c.form.name.as_str()));
+    let kernels = chosen.map_or_else(Vec::new, |c| {
         let line = |k: &mixc_tile::Kernel| KernelLine {
-            template: s.template.clone(),
-            params: s.knobs.clone(),
+            name: k.name.clone(),
+            template: c.schedule.template.clone(),
+            params: c.schedule.knobs.clone(),
             target: target.to_string(),
-            text: k.to_string(),
         };
-        s.kernels.iter().map(line).collect()
+        c.schedule.kernels.iter().map(line).collect()
     });
-    let flops = lines.iter().map(|l| l.flops).fold(f64::INFINITY, f64::min);
-    let roofline_ms = peaks.map(|p| {
-        let arithmetic = flops / (p.f32_gflops * 1e9);
+    let least = lines
+        .iter()
+        .filter_map(|l| l.flops)
+        .fold(f64::INFINITY, f64::min);
+    let roofline_ms = peaks.filter(|_| least.is_finite()).map(|p| {
+        let arithmetic = least / (p.f32_gflops * 1e9);
         let traffic = traffic(mixer, &job, dtype) / (p.read_gbps * 1e9);
         arithmetic.max(traffic) * 1e3
     });
@@ -162,40 +166,16 @@ fn traffic(mixer: &Mixer, job: &Job, dtype: DType) -> f64 {
     inputs as f64 + outputs * dtype.size_bytes() as f64
 }
 
-/// The tile programs of a form, printed.
-pub fn tile_text(
+/// The chosen or named form of a mixer, made executable for an example.
+pub fn example_executable(
     mixer: &Mixer,
     sizes: &BTreeMap<String, i64>,
     sets: &BTreeMap<String, f64>,
+    target: &Target,
     dtype: DType,
     form: Option<&str>,
-) -> Result<String, Error> {
+) -> Result<Executable, Error> {
     let job = example_job(mixer, sizes, sets, dtype)?;
     let forms = mixer.forms(&job.sizes);
-    let executable = match form {
-        Some(name) => prepare(
-            find_form(&forms, name)?,
-            &Target::Tile,
-            &job,
-            &BTreeMap::new(),
-        )?,
-        None => {
-            first_that_prepares(
-                &mixer.by_cost(&forms, &job.sizes),
-                &Target::Tile,
-                &job,
-                &mut vec![],
-            )?
-            .1
-        }
-    };
-    let kernels = executable
-        .schedule()
-        .map(|s| s.kernels.as_slice())
-        .unwrap_or_default();
-    Ok(kernels
-        .iter()
-        .map(|k| k.to_string())
-        .collect::<Vec<_>>()
-        .join("\n"))
+    Ok(choose(&forms, form, target, &job, &mut vec![])?.1)
 }

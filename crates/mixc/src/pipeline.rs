@@ -6,9 +6,9 @@
 //! ```
 
 use crate::catalogue::{find_mixer, load_source};
-use crate::execute::Executable;
-use crate::{Direction, Error, Job, Target};
+use crate::{Direction, Error};
 use mixc_ir::{Name, Program};
+use mixc_rewrite::Form;
 use mixc_text::Source;
 use std::collections::BTreeMap;
 
@@ -17,23 +17,6 @@ use std::collections::BTreeMap;
 pub struct Mixer {
     pub program: Program,
     pub source: Source,
-}
-
-/// A way to compute a mixer.
-#[derive(Clone, Debug)]
-pub struct Form {
-    pub name: String,
-    pub program: Program,
-    pub rules: Vec<String>,
-}
-
-/// Work of a form for given sizes, by the cost model.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Work {
-    pub flops: f64,
-    pub bytes: f64,
-    pub depth: f64,
-    pub seconds: f64,
 }
 
 impl Mixer {
@@ -64,22 +47,25 @@ impl Mixer {
         }
     }
 
-    /// The forms found for these sizes; the first is the program as written.
+    /// The forms found for these sizes; the first is the program as written, the others follow from
+    /// the cheapest to the dearest.
     pub fn forms(&self, sizes: &BTreeMap<Name, i64>) -> Vec<Form> {
-        let _ = sizes;
-        vec![Form {
-            name: "plain".to_owned(),
-            program: self.program.clone(),
-            rules: vec![],
-        }]
-    }
-
-    /// Forms by predicted time, fastest first.
-    pub fn by_cost<'a>(&self, forms: &'a [Form], sizes: &BTreeMap<Name, i64>) -> Vec<&'a Form> {
-        let mut sorted: Vec<(f64, &Form)> =
-            forms.iter().map(|f| (f.work(sizes).seconds, f)).collect();
-        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-        sorted.into_iter().map(|(_, form)| form).collect()
+        let options = mixc_rewrite::Options {
+            sizes: sizes.clone(),
+            ..mixc_rewrite::Options::default()
+        };
+        let derivation = mixc_rewrite::derive(&self.program, &options);
+        let report = &derivation.report;
+        tracing::info!(
+            mixer = self.program.name,
+            forms = derivation.forms.len(),
+            nodes = report.nodes,
+            micros = report.micros,
+            stop = report.stop_reason,
+            notes = ?report.notes,
+            "derived"
+        );
+        derivation.forms
     }
 }
 
@@ -110,22 +96,4 @@ fn select(programs: Vec<Program>, wanted: Option<&str>, file: &str) -> Result<Pr
             names.join(" or #")
         )),
     })
-}
-
-impl Form {
-    /// What the cost model says.
-    pub fn work(&self, sizes: &BTreeMap<Name, i64>) -> Work {
-        let _ = sizes;
-        Work::default()
-    }
-}
-
-/// Makes a form executable for one problem on a target. `knobs` overrides the scheduler's choices.
-pub fn prepare(
-    form: &Form,
-    target: &Target,
-    job: &Job,
-    knobs: &BTreeMap<String, i64>,
-) -> Result<Executable, Error> {
-    Executable::new(form, target, job, knobs)
 }

@@ -1,7 +1,8 @@
 //! `mixc run`: one mixer on the tensors of a file.
 
+use crate::choose::choose;
 use crate::compare::{OutputReport, compare_outputs, default_tolerance};
-use crate::pipeline::{Form, Mixer, prepare};
+use crate::pipeline::Mixer;
 use crate::{Binding, Direction, Error, Job, Outputs, Target};
 use mixc_ir::{DType, Name};
 use mixc_tensor::{Bundle, Tensor};
@@ -35,21 +36,13 @@ pub fn run(mixer: &Mixer, file: &Bundle, options: &RunOptions) -> Result<RunResu
     let mut notes = bound.notes.clone();
     let job = Job::new(&mixer.program, bound, options.dtype)?;
     let forms = mixer.forms(&job.sizes);
-    let (form, executable) = match &options.form {
-        Some(name) => {
-            let form = find_form(&forms, name)?;
-            (
-                form,
-                prepare(form, &options.target, &job, &BTreeMap::new())?,
-            )
-        }
-        None => first_that_prepares(
-            &mixer.by_cost(&forms, &job.sizes),
-            &options.target,
-            &job,
-            &mut notes,
-        )?,
-    };
+    let (form, executable) = choose(
+        &forms,
+        options.form.as_deref(),
+        &options.target,
+        &job,
+        &mut notes,
+    )?;
     let outputs = executable.run(&job)?;
     Ok(RunResult {
         outputs,
@@ -85,33 +78,4 @@ pub fn compare_run(
     }
     let tolerance = tolerance.unwrap_or_else(|| default_tolerance(result.dtype));
     Ok(compare_outputs(&result.outputs, &references, tolerance))
-}
-
-pub(crate) fn find_form<'a>(forms: &'a [Form], name: &str) -> Result<&'a Form, Error> {
-    forms.iter().find(|f| f.name == name).ok_or_else(|| {
-        let names: Vec<&str> = forms.iter().map(|f| &*f.name).collect();
-        let message = format!("this mixer has no form '{name}', only {}", names.join(", "));
-        Error::Usage(crate::error::with_suggestion(message, name, names))
-    })
-}
-
-/// The first form, cheapest first, that the target can execute. Forms without a schedule are noted.
-pub(crate) fn first_that_prepares<'a>(
-    forms: &[&'a Form],
-    target: &Target,
-    job: &Job,
-    notes: &mut Vec<String>,
-) -> Result<(&'a Form, crate::execute::Executable), Error> {
-    let mut last = None;
-    for form in forms {
-        match prepare(form, target, job, &BTreeMap::new()) {
-            Ok(executable) => return Ok((form, executable)),
-            Err(e @ Error::Schedule(_)) => {
-                notes.push(format!("form '{}' is passed over: {e}", form.name));
-                last = Some(e);
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    Err(last.unwrap_or_else(|| Error::Execution("bug: a mixer without forms".to_owned())))
 }

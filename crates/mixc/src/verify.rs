@@ -1,9 +1,10 @@
 //! `mixc verify`: every form at several parameter points against the f64 interpreter.
 
-use crate::pipeline::{Form, Mixer, prepare};
+use crate::choose::find_form;
+use crate::execute::{Executable, schedule_form};
+use crate::pipeline::Mixer;
 use crate::problem::{Sizes, awkward_sizes, random_job};
-use crate::run::find_form;
-use crate::{Direction, Error, Job, Outputs, Target, eval_rounded, interpret};
+use crate::{Direction, Error, Form, Job, Outputs, Target, eval_rounded, interpret};
 use mixc_interp::Array;
 use mixc_ir::{DType, Kind, Name, Program};
 use mixc_tensor::{Pattern, Tensor, compare};
@@ -166,10 +167,7 @@ fn points(
         };
     }
     let mut points = vec![BTreeMap::new()];
-    let Ok(executable) = prepare(form, &options.target, job, &BTreeMap::new()) else {
-        return points;
-    };
-    let Some(schedule) = executable.schedule() else {
+    let Ok(schedule) = schedule_form(form, job, &BTreeMap::new()) else {
         return points;
     };
     let knobs: Vec<(&String, &i64)> = schedule.knobs.iter().collect();
@@ -253,14 +251,11 @@ fn check(
     reference: &Outputs,
     limits: &Limits,
 ) -> Result<Case, Error> {
-    let executable = prepare(form, &options.target, job, point)?;
     let names = |(name, n): (&Name, &i64)| (name.to_string(), *n);
     let mut case = Case {
         target: options.target.to_string(),
         form: form.name.clone(),
-        params: executable
-            .schedule()
-            .map_or_else(|| point.clone(), |s| s.knobs.clone()),
+        params: point.clone(),
         shape: job.sizes.iter().map(names).collect(),
         dtype: job.dtype.name().to_owned(),
         inputs: "",
@@ -269,14 +264,31 @@ fn check(
         ok: true,
         error: None,
     };
+    let executable = match Executable::new(form, &options.target, job, point) {
+        Ok(executable) => executable,
+        // Nothing is known to be wrong with a form that has no kernels; anything else is a failure.
+        Err(e @ (Error::Schedule(_) | Error::Unavailable(_))) => return Err(e),
+        Err(e) => return Ok(case.failed(e.to_string())),
+    };
+    if let Some(schedule) = executable.schedule() {
+        case.params = schedule.knobs.clone();
+    }
     match executable.run(job) {
         Ok(outputs) => judge(&mut case, &outputs, reference, limits),
-        Err(e) => {
-            (case.ok, case.rel_err) = (false, f64::INFINITY);
-            case.error = Some(e.to_string());
-        }
+        Err(e) => return Ok(case.failed(e.to_string())),
     }
     Ok(case)
+}
+
+impl Case {
+    fn failed(self, error: String) -> Case {
+        Case {
+            ok: false,
+            rel_err: f64::INFINITY,
+            error: Some(error),
+            ..self
+        }
+    }
 }
 
 /// Fills in the errors of a case; the output nearest to its limit (or furthest beyond) counts.

@@ -45,8 +45,31 @@ fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error
                 .map(|f| format!("// {}: {}\n{}\n", f.name, f.rules.join(", "), f.program))
                 .collect())
         }
-        Stage::Tile => mixc::tile_text(mixer, &sizes, &sets, args.dtype, form),
-        Stage::Clif | Stage::Asm => Err(unavailable("the printed form of machine code")),
+        Stage::Tile => {
+            let executable =
+                mixc::example_executable(mixer, &sizes, &sets, &Target::Tile, args.dtype, form)?;
+            let kernels = executable
+                .schedule()
+                .map(|s| s.kernels.as_slice())
+                .unwrap_or_default();
+            Ok(kernels.iter().map(|k| format!("{k}\n")).collect())
+        }
+        Stage::Clif | Stage::Asm => {
+            let executable =
+                mixc::example_executable(mixer, &sizes, &sets, &Target::Cpu, args.dtype, form)?;
+            let text = |k: &mixc_cpu::Compiled| {
+                if stage == Stage::Clif {
+                    k.clif()
+                } else {
+                    k.disassembly()
+                }
+            };
+            Ok(executable
+                .machine_code()
+                .iter()
+                .map(|k| format!("; {}\n{}\n", k.kernel().name, text(k)))
+                .collect())
+        }
         Stage::Mlir => Err(unavailable("MLIR")),
         Stage::Ptx => Err(unavailable("PTX")),
     }
@@ -65,10 +88,10 @@ fn print_text(mixer: &Mixer, report: &ExplainReport) {
         vec![
             if f.chosen { "*" } else { "" }.to_owned(),
             f.name.clone(),
-            format!("{:.3e}", f.flops),
-            format!("{:.3e}", f.bytes),
-            format!("{:.0}", f.depth),
-            ms_text(f.predicted_ms),
+            number(f.flops, |v| format!("{v:.3e}")),
+            number(f.bytes, |v| format!("{v:.3e}")),
+            number(f.depth, |v| format!("{v:.0}")),
+            number(f.predicted_ms, ms_text),
             f.rules.join(", "),
         ]
     };
@@ -98,6 +121,10 @@ fn print_text(mixer: &Mixer, report: &ExplainReport) {
         println!("roofline bound: {} ms", ms_text(bound));
     }
     print_notes(&report.notes);
+}
+
+fn number(value: Option<f64>, text: impl Fn(f64) -> String) -> String {
+    value.map_or_else(|| "-".to_owned(), text)
 }
 
 fn params_text(params: &BTreeMap<String, i64>) -> String {
