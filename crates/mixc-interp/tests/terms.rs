@@ -349,11 +349,11 @@ fn operators_nest() {
 fn a_shared_subterm_means_what_its_place_says() {
     // Positions in a chunk: all of them with the chunk in scope, 2 without.
     let shared = parse_term(&Source::new("term", "sum[t1](1)")).unwrap();
-    let sum = Term::sum(vec!["t0".into()], vec![shared.clone()]);
+    let sum = Term::sum(vec!["t0".into(), "d".into()], vec![shared.clone()]);
     let both = Arc::new(Term::Add(vec![shared.clone(), sum, shared]));
     assert_eq!(
         eval_term(&both, &["i".into()], &env()).unwrap().data,
-        [9.0; 3]
+        [2.0 + 10.0 + 2.0; 3]
     );
 }
 

@@ -25,8 +25,10 @@
 //! - A name that is no identifier, or is a word of the notation where one may stand, is quoted.
 
 mod index;
+mod operators;
 mod parse;
 mod print;
+mod print_program;
 mod program;
 mod tokens;
 

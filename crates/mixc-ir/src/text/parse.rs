@@ -1,8 +1,9 @@
 //! Parsing terms.
 
 use super::index::{atom as index_atom, index};
+use super::operators::operator;
 use super::tokens::{Parsed, Tokens};
-use crate::{Func, Name, ReduceOp, T, Term};
+use crate::{Func, Name, T, Term};
 use mixc_text::{Diagnostic, Source, TokenKind, closest, lex};
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub(super) fn term(tokens: &mut Tokens) -> Parsed<T> {
 // Each rule continues from its first product, which is parsed already: a sum has to look at the
 // product inside it before it knows whether more follows.
 
-fn disjunction(first: T, tokens: &mut Tokens) -> Parsed<T> {
+pub(super) fn disjunction(first: T, tokens: &mut Tokens) -> Parsed<T> {
     let mut left = conjunction(first, tokens)?;
     while tokens.eat_word("or") {
         let first = multiplication(tokens)?.close(Term::product);
@@ -70,7 +71,7 @@ fn comparison(first: T, tokens: &mut Tokens) -> Parsed<T> {
 }
 
 /// Collects the operands of an n-ary node while its operator repeats.
-enum Chain {
+pub(super) enum Chain {
     One(T),
     Many(Vec<T>),
 }
@@ -86,7 +87,7 @@ impl Chain {
         }
     }
 
-    fn close(self, node: fn(Vec<T>) -> T) -> T {
+    pub fn close(self, node: fn(Vec<T>) -> T) -> T {
         match self {
             Chain::One(one) => one,
             Chain::Many(all) => node(all),
@@ -112,7 +113,7 @@ fn addition(first: T, tokens: &mut Tokens) -> Parsed<T> {
     }
 }
 
-fn multiplication(tokens: &mut Tokens) -> Parsed<Chain> {
+pub(super) fn multiplication(tokens: &mut Tokens) -> Parsed<Chain> {
     let mut left = Chain::One(unary(tokens)?);
     loop {
         if tokens.eat("*") {
@@ -216,209 +217,4 @@ fn function(name: &str, args: Vec<T>, span: mixc_text::Span) -> Parsed<T> {
         return Err(Diagnostic::error("arity", span, message));
     }
     Ok(Term::map(f, args))
-}
-
-/// The operators with axes in brackets; None if `name` is not one of them. At the `[`.
-fn operator(name: &str, tokens: &mut Tokens) -> Option<Parsed<Term>> {
-    Some(match name {
-        "sum" => sum(tokens),
-        "max" => reduce(ReduceOp::Max, tokens),
-        "min" => reduce(ReduceOp::Min, tokens),
-        "prod" => reduce(ReduceOp::Prod, tokens),
-        "lse" => reduce(ReduceOp::Lse, tokens),
-        "softmax" => softmax(tokens),
-        "online" => online(tokens),
-        "ss" => semiseparable(tokens),
-        "scan" => scan(tokens),
-        "last" => last(tokens),
-        "cumprod" => along(tokens, |axis, body| Term::CumProd {
-            axis,
-            exclusive: false,
-            body,
-        }),
-        "cumprod_before" => along(tokens, |axis, body| Term::CumProd {
-            axis,
-            exclusive: true,
-            body,
-        }),
-        "cumprod_after" => along(tokens, |axis, body| Term::SufProd { axis, body }),
-        "cumsum" => along(tokens, |axis, body| Term::CumSum { axis, body }),
-        "merge" => merge(tokens),
-        _ => return None,
-    })
-}
-
-fn axis(tokens: &mut Tokens) -> Parsed<Name> {
-    tokens.name("an axis")
-}
-
-fn axes(tokens: &mut Tokens) -> Parsed<Vec<Name>> {
-    tokens.bracketed(axis)
-}
-
-fn sum(tokens: &mut Tokens) -> Parsed<Term> {
-    let span = tokens.span();
-    let axes = axes(tokens)?;
-    if axes.is_empty() {
-        return Err(Diagnostic::error("no-axes", span, "a sum needs an axis")
-            .help("a product is `a * b`, or `mul(..)`"));
-    }
-    tokens.expect("(")?;
-    if tokens.eat(")") {
-        return Ok(Term::Sum {
-            axes,
-            factors: vec![],
-        });
-    }
-    // A product directly inside gives the factors of the sum; any other term is the one factor.
-    let factors = tokens.nested(|tokens| match multiplication(tokens)? {
-        Chain::Many(factors) if tokens.at_punct(")") => Ok(factors),
-        first => Ok(vec![disjunction(first.close(Term::product), tokens)?]),
-    })?;
-    tokens.expect(")")?;
-    Ok(Term::Sum { axes, factors })
-}
-
-/// ` if mask)` or `)`.
-fn mask(tokens: &mut Tokens) -> Parsed<T> {
-    let mask = if tokens.eat_word("if") {
-        term(tokens)?
-    } else {
-        Term::one()
-    };
-    tokens.expect(")")?;
-    Ok(mask)
-}
-
-fn reduce(op: ReduceOp, tokens: &mut Tokens) -> Parsed<Term> {
-    let axes = axes(tokens)?;
-    tokens.expect("(")?;
-    let body = term(tokens)?;
-    Ok(Term::Reduce {
-        op,
-        axes,
-        body,
-        mask: mask(tokens)?,
-    })
-}
-
-fn softmax(tokens: &mut Tokens) -> Parsed<Term> {
-    let axes = axes(tokens)?;
-    tokens.expect("(")?;
-    let score = term(tokens)?;
-    Ok(Term::Softmax {
-        axes,
-        score,
-        mask: mask(tokens)?,
-    })
-}
-
-fn online(tokens: &mut Tokens) -> Parsed<Term> {
-    let axes = axes(tokens)?;
-    tokens.expect("(")?;
-    let score = term(tokens)?;
-    tokens.expect(",")?;
-    let value = term(tokens)?;
-    Ok(Term::Online {
-        axes,
-        score,
-        value,
-        mask: mask(tokens)?,
-    })
-}
-
-/// `[j <= i]` or, strict, `[j < i]`.
-fn order(tokens: &mut Tokens) -> Parsed<(Name, Name, bool)> {
-    tokens.expect("[")?;
-    let j = axis(tokens)?;
-    let strict = tokens.eat("<");
-    if !strict && !tokens.eat("<=") {
-        return Err(tokens.unexpected("`<=` or `<`"));
-    }
-    let i = axis(tokens)?;
-    tokens.expect("]")?;
-    Ok((j, i, strict))
-}
-
-fn semiseparable(tokens: &mut Tokens) -> Parsed<Term> {
-    let (j, i, strict) = order(tokens)?;
-    tokens.expect("(")?;
-    let decay = term(tokens)?;
-    tokens.expect(")")?;
-    Ok(Term::Ss {
-        j,
-        i,
-        strict,
-        decay,
-    })
-}
-
-/// `(decay, input, init)`.
-fn recurrence(tokens: &mut Tokens) -> Parsed<(T, T, T)> {
-    tokens.expect("(")?;
-    let decay = term(tokens)?;
-    tokens.expect(",")?;
-    let input = term(tokens)?;
-    tokens.expect(",")?;
-    let init = term(tokens)?;
-    tokens.expect(")")?;
-    Ok((decay, input, init))
-}
-
-fn scan(tokens: &mut Tokens) -> Parsed<Term> {
-    let (j, i, strict) = order(tokens)?;
-    let (decay, input, init) = recurrence(tokens)?;
-    Ok(Term::Scan {
-        j,
-        i,
-        strict,
-        decay,
-        input,
-        init,
-    })
-}
-
-fn one_axis(tokens: &mut Tokens) -> Parsed<Name> {
-    tokens.expect("[")?;
-    let name = axis(tokens)?;
-    tokens.expect("]")?;
-    Ok(name)
-}
-
-fn last(tokens: &mut Tokens) -> Parsed<Term> {
-    let j = one_axis(tokens)?;
-    let (decay, input, init) = recurrence(tokens)?;
-    Ok(Term::Last {
-        j,
-        decay,
-        input,
-        init,
-    })
-}
-
-fn along(tokens: &mut Tokens, node: fn(Name, T) -> Term) -> Parsed<Term> {
-    let axis = one_axis(tokens)?;
-    tokens.expect("(")?;
-    let body = term(tokens)?;
-    tokens.expect(")")?;
-    Ok(node(axis, body))
-}
-
-fn merge(tokens: &mut Tokens) -> Parsed<Term> {
-    tokens.expect("[")?;
-    let whole = axis(tokens)?;
-    tokens.expect("=")?;
-    let outer = axis(tokens)?;
-    tokens.expect(",")?;
-    let inner = axis(tokens)?;
-    tokens.expect("]")?;
-    tokens.expect("(")?;
-    let body = term(tokens)?;
-    tokens.expect(")")?;
-    Ok(Term::Merge {
-        axis: whole,
-        outer,
-        inner,
-        body,
-    })
 }

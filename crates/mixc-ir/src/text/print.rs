@@ -1,9 +1,7 @@
-//! Printing terms and programs. The parser reads back the same term, node for node.
+//! Printing terms. The parser reads back the same term, node for node.
 
 use super::{RESERVED, is_identifier};
-use crate::{
-    Func, Ix, Kind, Let, Name, Output, Program, ReduceOp, Relation, Scalar, Stmt, T, Tensor, Term,
-};
+use crate::{Func, Ix, ReduceOp, T, Term};
 use std::fmt::{self, Display, Formatter, Write};
 
 // How tightly a term binds; an operand is put in parentheses unless it binds tightly enough.
@@ -140,7 +138,7 @@ fn is_product(term: &Term) -> bool {
     matches!(term, Term::Sum { axes, factors } if axes.is_empty() && factors.len() > 1)
 }
 
-pub(super) fn reduce_name(op: ReduceOp) -> &'static str {
+fn reduce_name(op: ReduceOp) -> &'static str {
     match op {
         ReduceOp::Max => "max",
         ReduceOp::Min => "min",
@@ -172,7 +170,7 @@ fn number(value: f64, f: &mut Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn word(name: &str, f: &mut Formatter<'_>) -> fmt::Result {
+pub(super) fn word(name: &str, f: &mut Formatter<'_>) -> fmt::Result {
     if is_identifier(name) && !RESERVED.contains(&name) {
         f.write_str(name)
     } else {
@@ -180,7 +178,7 @@ fn word(name: &str, f: &mut Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn list(items: &[impl Display]) -> String {
+pub(super) fn list(items: &[impl Display]) -> String {
     items
         .iter()
         .map(|item| item.to_string())
@@ -239,145 +237,4 @@ fn map(func: Func, args: &[T], f: &mut Formatter<'_>) -> fmt::Result {
     operand(&args[0], if same { own } else { own + 1 }, f)?;
     write!(f, " {symbol} ")?;
     operand(&args[1], own + 1, f)
-}
-
-impl Display for Program {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for line in self.doc.lines() {
-            writeln!(f, "{}", format!("/// {line}").trim_end())?;
-        }
-        f.write_str("program ")?;
-        word(&self.name, f)?;
-        f.write_str(" {\n")?;
-        if !self.dims.is_empty() {
-            writeln!(f, "    dims {}", list(&self.dims))?;
-        }
-        for tensor in &self.tensors {
-            writeln!(f, "    {tensor}")?;
-        }
-        for scalar in &self.scalars {
-            writeln!(f, "    {scalar}")?;
-        }
-        for constraint in &self.constraints {
-            let symbol = match constraint.relation {
-                Relation::Eq => "==",
-                Relation::Le => "<=",
-                Relation::Lt => "<",
-            };
-            writeln!(
-                f,
-                "    require {} {symbol} {}",
-                constraint.left, constraint.right
-            )?;
-        }
-        if !self.axes.is_empty() {
-            let axes: Vec<String> = self
-                .axes
-                .iter()
-                .map(|(name, size)| format!("{name} = {size}"))
-                .collect();
-            writeln!(f, "    axes {}", axes.join(", "))?;
-        }
-        for split in &self.splits {
-            writeln!(
-                f,
-                "    split {} = {}, {} by {}",
-                split.axis, split.outer, split.inner, split.size
-            )?;
-        }
-        for stmt in &self.body {
-            writeln!(f, "    {stmt}")?;
-        }
-        for output in &self.outputs {
-            writeln!(f, "    {output}")?;
-        }
-        f.write_str("}\n")
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Real => "real",
-        Kind::Int => "int",
-        Kind::Bool => "bool",
-    }
-}
-
-fn range((low, high): (f64, f64), f: &mut Formatter<'_>) -> fmt::Result {
-    if (low, high) == (f64::NEG_INFINITY, f64::INFINITY) {
-        return Ok(());
-    }
-    write!(f, " in [{}, {}]", Term::Const(low), Term::Const(high))
-}
-
-impl Display for Tensor {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("tensor ")?;
-        word(&self.name, f)?;
-        let axis = |(name, size): (&Name, &Ix)| match size {
-            Ix::Dim(size) if size == name => name.to_string(),
-            _ => format!("{name} = {size}"),
-        };
-        let axes: Vec<String> = self.axis_names.iter().zip(&self.shape).map(axis).collect();
-        write!(f, ": {}[{}]", kind_name(self.kind), axes.join(", "))?;
-        range(self.range, f)?;
-        match self.default {
-            Some(value) => write!(f, " = {}", Term::Const(value)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Display for Scalar {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("scalar ")?;
-        word(&self.name, f)?;
-        write!(f, ": {}", kind_name(self.kind))?;
-        range(self.range, f)?;
-        match &self.default {
-            Some(value) => write!(f, " = {value}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Display for Let {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("let ")?;
-        word(&self.name, f)?;
-        write!(f, "[{}] = {}", list(&self.axes), self.value)
-    }
-}
-
-/// As it stands in a program: one level deep, so that the lines of a scan are indented by two.
-impl Display for Stmt {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let scan = match self {
-            Stmt::Let(one) => return one.fmt(f),
-            Stmt::Scan(scan) => scan,
-        };
-        let reverse = if scan.reverse { " reverse" } else { "" };
-        writeln!(f, "scan {}{reverse} {{", scan.axis)?;
-        for carry in &scan.carries {
-            f.write_str("        carry ")?;
-            word(&carry.name, f)?;
-            write!(f, "[{}] = {} next ", list(&carry.axes), carry.init)?;
-            word(&carry.next, f)?;
-            f.write_str(" last ")?;
-            word(&carry.last, f)?;
-            f.write_char('\n')?;
-        }
-        for one in &scan.body {
-            writeln!(f, "        {one}")?;
-        }
-        f.write_str("    }")
-    }
-}
-
-impl Display for Output {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("output ")?;
-        word(&self.name, f)?;
-        write!(f, "[{}] as [{}]", list(&self.axes), list(&self.axis_names))
-    }
 }
