@@ -153,14 +153,14 @@ pub enum Stmt {
         then: Vec<Stmt>,
         otherwise: Vec<Stmt>,
     },
-    /// dst = tensor[index] over the local axes; 0 outside the tensor's bounds.
+    /// `dst = tensor[index]` over the local axes; 0 outside the tensor's bounds.
     Load {
         axes: Vec<Axis>,
         dst: Access,
         tensor: Name,
         index: Vec<LoadIx>,
     },
-    /// tensor[index] = src over the local axes; elements outside the bounds are dropped.
+    /// `tensor[index] = src` over the local axes; elements outside the bounds are dropped.
     Store {
         axes: Vec<Axis>,
         tensor: Name,

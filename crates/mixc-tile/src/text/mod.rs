@@ -1,7 +1,7 @@
 //! Reads the text form of kernels; [`crate::Kernel`]'s `Display` writes it.
 //!
 //! In: a source text. Out: a kernel, or all mistakes with their spans. It checks the grammar, function
-//! arities and that buffers are declared; [`crate::verify`] checks the rest. The readers of statements,
+//! arities and that buffers are declared; [`verify`](fn@crate::verify) checks the rest. The readers of statements,
 //! expressions and indices work on a [`Cursor`], so that other texts can contain them.
 //!
 //! ```text
