@@ -293,6 +293,9 @@ impl Closer<'_> {
         self.items.retain(|i| {
             matches!(i, Item::Kept(_)) || matches!(i, Item::Root(r) if needed.contains(&r.name))
         });
+        // A result can have the name of an input. Other results may still read that input.
+        let hides = |i: &Item| matches!(i, Item::Root(r) if self.program.tensor(&r.name).is_some());
+        self.items.sort_by_key(hides);
         self.canonicalise();
         Closed {
             items: self.items,
@@ -358,7 +361,8 @@ impl Closer<'_> {
     }
 }
 
-/// Sizes of the axes along which time runs: from the operators; failing that, the largest hint.
+/// Sizes of the axes along which time runs: from the operators; failing that, the largest size by
+/// hint (else the first in the layouts) that two axes of one let have.
 fn sequence_sizes(program: &Program, hints: &BTreeMap<Name, i64>) -> BTreeSet<Ix> {
     let mut axes = BTreeSet::new();
     program
@@ -369,17 +373,31 @@ fn sequence_sizes(program: &Program, hints: &BTreeMap<Name, i64>) -> BTreeSet<Ix
             axes.insert(s.axis.clone());
         }
     }
-    let mut sizes: BTreeSet<Ix> = axes
-        .iter()
-        .filter_map(|a| program.axes.get(a).cloned())
-        .collect();
-    if sizes.is_empty() {
-        let values = program
-            .axes
-            .values()
-            .filter_map(|ix| Some((ix.eval_sizes(hints)?, ix.clone())));
-        let largest = values.max_by_key(|(value, _)| *value);
-        sizes.extend(largest.map(|(_, ix)| ix));
+    let size = |a: &Name| program.axes.get(a).cloned();
+    let sizes: BTreeSet<Ix> = axes.iter().filter_map(size).collect();
+    if !sizes.is_empty() {
+        return sizes;
     }
-    sizes
+    let layout_position = |ix: &Ix| {
+        let positions = program
+            .tensors
+            .iter()
+            .filter_map(|t| t.shape.iter().position(|s| s == ix));
+        positions.min().unwrap_or(usize::MAX)
+    };
+    let candidates = program.lets().flat_map(|l| repeated_sizes(l, &size));
+    let likeliest =
+        candidates.max_by_key(|ix| (ix.eval_sizes(hints), std::cmp::Reverse(layout_position(ix))));
+    likeliest.into_iter().collect()
+}
+
+/// Sizes that several axes of a let have.
+fn repeated_sizes(l: &Let, size: &dyn Fn(&Name) -> Option<Ix>) -> BTreeSet<Ix> {
+    let mut axes: BTreeSet<Name> = l.axes.iter().cloned().collect();
+    l.value.visit(&mut |t| axes.extend(t.bound_axes()));
+    let mut seen = BTreeSet::new();
+    axes.iter()
+        .filter_map(size)
+        .filter(|ix| !seen.insert(ix.clone()))
+        .collect()
 }

@@ -66,6 +66,8 @@ pub struct Cost {
     /// Longest chain of dependent steps.
     pub depth: f64,
     pub launches: f64,
+    /// Independent results; 0 where it is not known.
+    pub parallel: f64,
     /// Predicted time, s.
     pub seconds: f64,
 }
@@ -78,18 +80,100 @@ impl Cost {
         self.bytes += other.bytes;
         self.depth += other.depth;
         self.launches += other.launches;
+        self.parallel = self.parallel.max(other.parallel);
         self.seconds += other.seconds;
     }
 
     /// With the predicted time filled in.
     pub fn timed(mut self, device: &CostModel) -> Cost {
-        self.seconds = self.matmul_flops / device.matmul_flops
+        let compute = self.matmul_flops / device.matmul_flops
             + self.vector_flops / device.vector_flops
-            + self.special_ops / device.special_rate
+            + self.special_ops / device.special_rate;
+        let idle = if self.parallel > 0.0 {
+            (device.parallel_units / self.parallel).max(1.0)
+        } else {
+            1.0
+        };
+        self.seconds = compute * idle
             + self.bytes / device.bandwidth
             + self.depth * device.step_latency
             + self.launches * device.launch;
         self
+    }
+}
+
+/// Operators by what they cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Leaf,
+    Elementwise,
+    /// On the special-function unit.
+    Special,
+    Add,
+    Sum,
+    Softmax,
+    Online,
+    Reduce,
+    /// A mask without a decay.
+    Predicate,
+    Mask,
+    Scan,
+    Last,
+}
+
+/// Work of one node alone.
+pub fn work<A: Clone>(kind: Kind, shape: &Shape<A>) -> Cost {
+    let points = (shape.size)(&shape.free);
+    let vector = |flops: f64| Cost {
+        vector_flops: flops,
+        ..Cost::default()
+    };
+    match kind {
+        Kind::Leaf => Cost::default(),
+        Kind::Elementwise => vector(points),
+        Kind::Special => Cost {
+            special_ops: points,
+            ..Cost::default()
+        },
+        Kind::Add => vector(points * (shape.operands.len().max(2) - 1) as f64),
+        Kind::Sum => shape.sum_of_products(),
+        Kind::Softmax => Cost {
+            special_ops: 2.0 * shape.points(),
+            vector_flops: 4.0 * shape.points(),
+            ..Cost::default()
+        },
+        Kind::Online => {
+            // The weights do not depend on the value's own axes, the accumulation does.
+            let scores = (shape.size)(&(shape.union)(&shape.operands[0], &shape.bound));
+            let accumulated = shape.points();
+            let mut cost = Cost {
+                special_ops: scores,
+                vector_flops: 4.0 * scores,
+                ..Cost::default()
+            };
+            if accumulated > scores {
+                cost.matmul_flops = 2.0 * accumulated;
+            } else {
+                cost.vector_flops += scores;
+            }
+            cost
+        }
+        Kind::Reduce => vector(shape.points()),
+        Kind::Predicate => vector(0.1 * points),
+        Kind::Mask => vector(2.0 * points),
+        Kind::Scan => {
+            // The summed and the produced axis are equally long.
+            Cost {
+                vector_flops: 2.0 * points,
+                depth: (shape.size)(&shape.bound),
+                ..Cost::default()
+            }
+        }
+        Kind::Last => Cost {
+            vector_flops: 2.0 * shape.points(),
+            depth: (shape.size)(&shape.bound),
+            ..Cost::default()
+        },
     }
 }
 

@@ -1,16 +1,18 @@
 //! The pipeline: a program in, its forms out.
 
 use crate::closed::{Closed, close};
-use crate::cost::CostModel;
+use crate::cost::{Cost, CostModel};
 use crate::extract::{self, Sizes};
 use crate::graph::{Facts, Graph, from_term, representative, to_terms};
 use crate::laws::{NumericClass, Phase, by_name};
 use crate::node::{Node, Op};
+use crate::prefix::extract_prefix_sums;
 use crate::saturate::{Outcome, saturate};
+use crate::work::program_cost;
 use crate::{explain, form};
 use egg::{Id, RecExpr};
 use mixc_ir::{Name, Program, T};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 /// What to derive for.
@@ -48,6 +50,13 @@ pub struct Form {
     pub class: NumericClass,
 }
 
+impl Form {
+    /// Work of the form and the predicted time.
+    pub fn cost(&self, sizes: &BTreeMap<Name, i64>, device: &CostModel) -> Cost {
+        program_cost(&self.program, sizes, device)
+    }
+}
+
 /// What the derivation did.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -70,7 +79,7 @@ pub struct Derivation {
 /// Derives the forms of a program. `forms[0]` is the program as it is written.
 pub fn derive(program: &Program, options: &Options) -> Derivation {
     let start = Instant::now();
-    let closed = close(program, &options.sizes);
+    let mut closed = close(program, &options.sizes);
     let mut report = Report {
         notes: closed.notes.clone(),
         ..Report::default()
@@ -82,7 +91,7 @@ pub fn derive(program: &Program, options: &Options) -> Derivation {
         class: NumericClass::Exact,
     };
     let mut forms = vec![plain];
-    match equal_forms(program, &closed, options, &mut report) {
+    match equal_forms(program, &mut closed, options, &mut report) {
         Some(found) => forms.extend(found),
         None => report
             .notes
@@ -94,7 +103,7 @@ pub fn derive(program: &Program, options: &Options) -> Derivation {
 
 fn equal_forms(
     program: &Program,
-    closed: &Closed,
+    closed: &mut Closed,
     options: &Options,
     report: &mut Report,
 ) -> Option<Vec<Form>> {
@@ -109,15 +118,17 @@ fn equal_forms(
     let normal = representative(&normalising, start);
     let start_expr = normalising.id_to_expr(start);
     let first_rules = explain::laws_between(&mut normalising, &start_expr, &normal);
-    let normal_terms = root_terms(&normalising, &normal);
+    let mut normal_terms = root_terms(&normalising, &normal);
+    let taken = taken_names(program, closed);
+    extract_prefix_sums(closed, &mut normal_terms, &taken);
+    let closed = &*closed;
 
     let (mut g, root) = graph_of(program, closed, &normal_terms)?;
     let outcome = saturate(&mut g, Phase::Derive, &mut |_, _, _, _| {});
     report.count(&g, &outcome);
     let root_expr = g.id_to_expr(root);
     let sizes = Sizes::of(&g, &options.sizes);
-    let mut chosen = extract::forms(&g, root, &sizes, &options.device);
-    chosen.truncate(options.max_forms.saturating_sub(1));
+    let chosen = extract::forms(&g, root, &sizes, &options.device);
     let mut forms = vec![];
     for choice in chosen {
         let terms = root_terms(&g, &choice.expr);
@@ -137,7 +148,22 @@ fn equal_forms(
             class,
         });
     }
+    forms.sort_by(|a, b| seconds(a, options).total_cmp(&seconds(b, options)));
+    forms.truncate(options.max_forms.saturating_sub(1));
     Some(forms)
+}
+
+fn seconds(form: &Form, options: &Options) -> f64 {
+    form.cost(&options.sizes, &options.device).seconds
+}
+
+/// Names that a new value must not have.
+fn taken_names(program: &Program, closed: &Closed) -> BTreeSet<Name> {
+    let tensors = program.tensors.iter().map(|t| t.name.clone());
+    let scalars = program.scalars.iter().map(|s| s.name.clone());
+    let lets = program.lets().map(|l| l.name.clone());
+    let roots = closed.roots().map(|r| r.name.clone());
+    tensors.chain(scalars).chain(lets).chain(roots).collect()
 }
 
 /// An e-graph with the terms below one node of roots; None if they have too many axes.

@@ -2,7 +2,7 @@
 //! relaxed to a fixpoint; at the root the cheapest of each name.
 
 use crate::axes::AxisSet;
-use crate::cost::{Cost, CostModel, Shape, size_of};
+use crate::cost::{Cost, CostModel, Kind, Shape, is_special, size_of, work};
 use crate::graph::{Graph, free, is_const};
 use crate::node::{Node, Op};
 use crate::traits::{Traits, form_name, of_node};
@@ -200,65 +200,29 @@ pub fn node_cost(g: &Graph, node: &Node, value: AxisSet, sizes: &Sizes) -> Cost 
         meets: &|a, b| a.meets(*b),
         minus: &|a, b| a.minus(*b),
     };
-    let points = size(&value);
-    let vector = |flops: f64| Cost {
-        vector_flops: flops,
-        ..Cost::default()
+    let kind = match node.op {
+        Op::Roots => return Cost::default(),
+        // A little more than nothing, so that shorter terms win among equals.
+        Op::Leaf(_) => {
+            return Cost {
+                vector_flops: 0.01,
+                ..Cost::default()
+            };
+        }
+        Op::Map(f) if is_special(f) => Kind::Special,
+        Op::Map(_) => Kind::Elementwise,
+        Op::Add => Kind::Add,
+        Op::Sum(_) => Kind::Sum,
+        Op::Softmax(_) | Op::Reduce(ReduceOp::Lse, _) => Kind::Softmax,
+        Op::Online(_) => Kind::Online,
+        Op::Reduce(..) => Kind::Reduce,
+        Op::Ss { .. } if is_const(g, node.kids[0], 1.0) => Kind::Predicate,
+        Op::Ss { .. } => Kind::Mask,
+        Op::Scan { .. } => Kind::Scan,
+        Op::Last { .. } => Kind::Last,
+        Op::CumProd { .. } | Op::SufProd { .. } | Op::CumSum { .. } | Op::Merge { .. } => {
+            Kind::Elementwise
+        }
     };
-    match node.op {
-        Op::Leaf(_) => vector(0.01),
-        Op::Roots => Cost::default(),
-        Op::Map(f) if crate::cost::is_special(f) => Cost {
-            special_ops: points,
-            ..Cost::default()
-        },
-        Op::Map(_) => vector(points),
-        Op::Add => vector(points * (operands.len() - 1).max(1) as f64),
-        Op::Sum(_) => shape.sum_of_products(),
-        Op::Softmax(_) => Cost {
-            special_ops: 2.0 * points,
-            vector_flops: 4.0 * points,
-            ..Cost::default()
-        },
-        Op::Reduce(ReduceOp::Lse, _) | Op::Online(_) => {
-            // The weights do not depend on the value's own axes, the accumulation does.
-            let scores = size(&operands[0].union(shape.bound));
-            let accumulate = Shape {
-                operands: &operands[operands.len() - 1..],
-                ..shape
-            };
-            let matrix = accumulate.points() / scores > 1.0;
-            let mut cost = Cost {
-                special_ops: scores,
-                vector_flops: 4.0 * scores,
-                ..Cost::default()
-            };
-            if matrix {
-                cost.matmul_flops = 2.0 * accumulate.points()
-            } else {
-                cost.vector_flops += accumulate.points()
-            }
-            cost
-        }
-        Op::Reduce(..) => vector(shape.points()),
-        Op::Ss { .. } if is_const(g, node.kids[0], 1.0) => vector(0.1 * points),
-        Op::Ss { .. } => vector(2.0 * points),
-        Op::Scan { j, .. } | Op::Last { j } => {
-            let steps = sizes.points(&AxisSet::of(&[j]));
-            let state = if matches!(node.op, Op::Last { .. }) {
-                points * steps
-            } else {
-                points
-            };
-            // A state per step is written and read again.
-            Cost {
-                vector_flops: 2.0 * state,
-                bytes: 8.0 * points,
-                depth: steps,
-                ..Cost::default()
-            }
-        }
-        Op::CumProd { .. } | Op::SufProd { .. } | Op::CumSum { .. } => vector(points),
-        Op::Merge { .. } => vector(points),
-    }
+    work(kind, &shape)
 }

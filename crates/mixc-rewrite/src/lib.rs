@@ -19,12 +19,14 @@ mod form;
 mod graph;
 mod laws;
 mod node;
+mod prefix;
 mod range;
 mod saturate;
 mod scan;
 mod subst;
 mod terms;
 mod traits;
+mod work;
 
 pub use axes::Cut;
 pub use cost::{Cost, CostModel};

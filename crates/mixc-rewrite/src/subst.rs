@@ -9,7 +9,7 @@ use mixc_ir::Ix;
 /// `id` with `from` replaced. None where that is impossible: an operator produces the axis (the
 /// result of a scan can be renamed, not re-indexed), or a binder would capture the image.
 pub fn substitute(g: &mut Graph, id: Id, from: Ax, to: Image) -> Option<Id> {
-    if !free(g, id).contains(from) {
+    if !free(g, id).contains(from) || to == Image::Axis(from) {
         return Some(id);
     }
     let key = (g.find(id), from, to);

@@ -2,6 +2,7 @@
 //! positions in between becomes one semiseparable factor.
 
 use super::semiseparable::masks;
+use super::softmax::shifted_by_maximum;
 use super::{Law, NumericClass, Phase};
 use crate::axes::{Ax, AxisSet, Image};
 use crate::graph::{Graph, add, constant, find_in, free, map, plus, sum};
@@ -128,8 +129,10 @@ fn causal_mask_is_ss(g: &mut Graph, node: &Node) -> Vec<Id> {
                 (Func::Lt, 0) | (Func::Le, -1) => true,
                 _ => continue,
             };
+            // A condition of a softmax stays a predicate, like the mask of its maximum.
             if axes.contains(j)
                 && !axes.contains(i)
+                && !node.kids.iter().any(|k| shifted_by_maximum(g, *k, j))
                 && g.analysis.axes.size(i) == g.analysis.axes.size(j)
             {
                 let one = constant(g, 1.0);

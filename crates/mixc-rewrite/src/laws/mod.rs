@@ -61,6 +61,11 @@ pub fn by_name(name: &str) -> Option<&'static Law> {
 }
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
+mod instances;
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn names_are_unique_and_in_kebab_case() {

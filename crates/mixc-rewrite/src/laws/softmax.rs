@@ -278,6 +278,16 @@ fn shifted_exponents(g: &Graph, factor: Id) -> Vec<(Id, Id, Id)> {
     found
 }
 
+/// Whether the factor is exp of a score less its maximum over `j`.
+pub(super) fn shifted_by_maximum(g: &Graph, factor: Id, j: crate::axes::Ax) -> bool {
+    shifted_exponents(g, factor).into_iter().any(|(_, _, max)| {
+        g[max]
+            .nodes
+            .iter()
+            .any(|n| matches!(n.op, Op::Reduce(ReduceOp::Max, axes) if axes.contains(j)))
+    })
+}
+
 /// Bounded: one reduction per sum and maximum.
 fn online_rescaled_reduction(g: &mut Graph, node: &Node) -> Vec<Id> {
     let Op::Sum(axes) = node.op else {
