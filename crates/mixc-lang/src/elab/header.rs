@@ -29,6 +29,8 @@ pub struct Header<'m> {
     pub scalars: Vec<ScalarDecl<'m>>,
     pub outputs: Vec<OutDecl>,
     pub constraints: Vec<Constraint>,
+    /// Parameters and outputs whose declarations are mistakes.
+    pub broken: Vec<String>,
     /// `(H, G)` for every constraint `H % G == 0`: heads that share.
     pub groups: Vec<(Name, Name)>,
 }
@@ -50,12 +52,18 @@ pub fn header<'m>(mixer: &'m Mixer, errors: &mut Vec<Diagnostic>) -> Header<'m> 
             Some(shape) => tensor(param, shape, &header.sizes).map(|t| header.tensors.extend(t)),
             None => scalar(param).map(|s| header.scalars.push(s)),
         };
-        errors.extend(result.err());
+        if let Err(error) = result {
+            errors.push(error);
+            header.broken.push(param.name.name.clone());
+        }
     }
     for out in &mixer.outputs {
         match output(out, &header.sizes) {
             Ok(decl) => header.outputs.extend(decl),
-            Err(error) => errors.push(error),
+            Err(error) => {
+                errors.push(error);
+                header.broken.push(out.name.name.clone());
+            }
         }
     }
     for expr in &mixer.constraints {
@@ -194,13 +202,17 @@ fn element(ty: &crate::ast::Type) -> Result<Element, Diagnostic> {
                 Some("how elements are stored is chosen when the mixer is compiled; write `real` or `int`".into())
             } else {
                 did_you_mean(other, KINDS)
+                    .or_else(|| Some("write one of these, or leave it out for real".into()))
             };
             return Err(error);
         }
     })
 }
 
-fn shape(exprs: &[Expr], sizes: &Sizes) -> Result<Option<(Vec<Ix>, Vec<Name>)>, Diagnostic> {
+/// Sizes and letters of the axes.
+type Shape = (Vec<Ix>, Vec<Name>);
+
+fn shape(exprs: &[Expr], sizes: &Sizes) -> Result<Option<Shape>, Diagnostic> {
     let list: Vec<Option<Ix>> = exprs
         .iter()
         .map(|e| sizes.size(e))
@@ -291,7 +303,7 @@ fn interval(range: Option<&Interval>) -> Result<(f64, f64), Diagnostic> {
         })
     };
     let (low, high) = (end(&range.low)?, end(&range.high)?);
-    if !(low <= high) {
+    if low > high || low.is_nan() || high.is_nan() {
         let span = range.low.span().to(range.high.span());
         return Err(Diagnostic::error(
             "empty-range",

@@ -274,11 +274,10 @@ impl Lower<'_> {
 
     fn integers(&mut self, op: BinOp, x: Int, y: Int, divisor: Span, span: Span) -> Value {
         if matches!(op, BinOp::Div | BinOp::Mod) && y.ix == Some(Ix::Const(0)) {
-            return self.fail(Diagnostic::error(
-                "zero-division",
-                divisor,
-                "division by zero",
-            ));
+            return self.fail(
+                Diagnostic::error("zero-division", divisor, "division by zero")
+                    .help("divide by a size or a positive number"),
+            );
         }
         let divided = x
             .divided

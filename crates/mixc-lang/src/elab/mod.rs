@@ -100,10 +100,12 @@ fn scalar(
             } else {
                 "true or false"
             };
-            let error = value::expected(h.span, what, &value).label(
-                decl.span,
-                format!("the parameter `{}` is declared here", decl.name),
-            );
+            let error = value::expected(h.span, what, &value)
+                .label(
+                    decl.span,
+                    format!("the parameter `{}` is declared here", decl.name),
+                )
+                .help(format!("give {what}, or declare `{}: f32`", decl.name));
             lower.errors.push(error);
             mixc_ir::Term::zero()
         }

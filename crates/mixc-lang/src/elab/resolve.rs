@@ -6,7 +6,7 @@ use super::ranges::{RangeId, Ranges};
 use crate::ast::{Binder, Expr, Ident, Scan, Stmt, StmtKind, Target};
 use mixc_ir::{Ix, Kind, Name};
 use mixc_text::{Diagnostic, Span};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a value name stands for.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub(super) enum Def {
     Local(SymId),
     /// A name for an expression over sizes: expanded where it is used.
     Alias(H),
+    /// A parameter whose declaration is a mistake.
+    Broken,
     /// A definition of a scan's body, behind the scan.
     Gone(Span),
 }
@@ -52,6 +54,8 @@ pub struct Resolver<'m> {
     /// Variables that index a batch axis by being called like it, innermost last.
     pub(super) ambient: Vec<(Name, VarId)>,
     pub(super) scan: Option<ScanScope>,
+    /// Outputs whose definition was a mistake: they are not missing.
+    pub(super) attempted: BTreeSet<String>,
     /// The name that is being defined, for messages.
     pub(super) defining: Option<String>,
     pub(super) calls: usize,
@@ -88,6 +92,7 @@ impl<'m> Resolver<'m> {
             scope: vec![],
             ambient: vec![],
             scan: None,
+            attempted: BTreeSet::new(),
             defining: None,
             calls: 0,
             created: 0,
@@ -111,6 +116,9 @@ impl<'m> Resolver<'m> {
             self.values
                 .insert(t.tensor.name.to_string(), Def::Tensor(n));
         }
+        for name in &self.header.broken {
+            self.values.entry(name.clone()).or_insert(Def::Broken);
+        }
         self.find_batch_axes(stmts);
         let mut out = vec![];
         for stmt in stmts {
@@ -124,7 +132,12 @@ impl<'m> Resolver<'m> {
         }
         for decl in &self.header.outputs {
             let defined = matches!(self.values.get(&*decl.name), Some(Def::Local(s)) if self.syms[s.0].output.is_some());
-            if !defined {
+            let twice = self
+                .header
+                .tensors
+                .iter()
+                .any(|t| t.tensor.name == decl.name);
+            if !defined && !twice && !self.attempted.contains(&*decl.name) {
                 let error = Diagnostic::error(
                     "missing-output",
                     decl.span,
@@ -301,12 +314,11 @@ impl<'m> Resolver<'m> {
 
     fn fresh_copy(&mut self, binder: &Binder) -> VarId {
         let range = self.ranges.fresh();
-        self.poison_range(range);
         let span = binder.name.span();
         self.vars.push(Var {
             name: binder.name.name.clone(),
             range,
-            explicit: true,
+            explicit: false,
             span,
         });
         self.scope.push((
@@ -365,12 +377,17 @@ impl<'m> Resolver<'m> {
         let hir = self.expr(value);
         self.defining = None;
         self.pop_vars(&vars);
+        if sym.is_none() {
+            self.attempted.insert(name.to_string());
+        }
+        if let (Some(n), Some(scan)) = (carry, &mut self.scan) {
+            scan.carries[n].2 = true;
+        }
         let sym = sym?;
         if let Some(n) = carry {
             self.values.insert(name.to_string(), Def::Local(sym));
             if let Some(scan) = &mut self.scan {
                 scan.carries[n].1 = sym;
-                scan.carries[n].2 = true;
             }
         } else if vars.is_empty() && self.syms[sym.0].output.is_none() && over_sizes(&hir) {
             self.values.insert(name.to_string(), Def::Alias(hir));
@@ -473,7 +490,7 @@ impl<'m> Resolver<'m> {
             }
             Some(Def::Local(id)) => (self.syms[id.0].span, "it is defined here"),
             Some(Def::Alias(h)) => (h.span, "it is defined here"),
-            Some(Def::Gone(_)) | None => return false,
+            Some(Def::Gone(_) | Def::Broken) | None => return false,
         };
         let error = Diagnostic::error(
             "redefined",
@@ -502,8 +519,10 @@ impl<'m> Resolver<'m> {
                 vars.len()
             );
             let error = Diagnostic::error("output-rank", target.at.0, what)
-                .label(decl.span, "it is declared here");
+                .label(decl.span, "it is declared here")
+                .help("leave out indices from the left, or correct the declaration");
             self.errors.push(error);
+            self.attempted.insert(name.to_string());
             return;
         };
         if let Some(fixed) = decl.shape[..lead].iter().find(|s| !matches!(s, Ix::Dim(_))) {
@@ -512,7 +531,8 @@ impl<'m> Resolver<'m> {
                 super::ranges::show(fixed)
             );
             let error = Diagnostic::error("output-rank", target.at.0, what)
-                .note("only axes whose size is a plain name can be left out");
+                .note("only axes whose size is a plain name can be left out")
+                .help("give it an index variable");
             self.errors.push(error);
         }
         if let Some(twice) = (1..lead).find(|n| decl.shape[..*n].contains(&decl.shape[*n])) {
@@ -560,7 +580,7 @@ impl<'m> Resolver<'m> {
                 name.span(),
                 format!("`{}` is a built-in function", name.name),
             )
-            .help(format!("call yours `{}2`", name.name));
+            .help(format!("call yours `my_{}`", name.name));
             self.errors.push(error);
         }
         if let Some(twice) = params

@@ -174,7 +174,14 @@ impl<'m> Resolver<'m> {
             is_size.then(|| format!("`{word}` is not introduced here: put it on the left side, or reduce over it: `sum[{word}](...)`"))
         });
         if error.help.is_none() {
-            error.help = Some("define it before this line, or make it a parameter".into());
+            let like_an_index =
+                word.len() <= 2 && word.starts_with(|c: char| c.is_ascii_lowercase());
+            error.help = Some(match like_an_index {
+                true => format!(
+                    "an index variable is introduced on the left side, or by a reduction: `sum[{word}](...)`"
+                ),
+                false => "define it before this line, or make it a parameter".into(),
+            });
         }
         error
     }
@@ -211,6 +218,15 @@ impl<'m> Resolver<'m> {
     // ---- reads ----
 
     fn read(&mut self, name: &Ident, index: &[Expr], span: Span) -> H {
+        let unknown = !self.values.contains_key(&name.name);
+        if unknown && Reduction::by_name(&name.name).is_some() {
+            let what = format!("the reduction `{}` has no argument", name.name);
+            let error = Diagnostic::error("missing-argument", span, what).help(format!(
+                "write `{}[j](...)`, with the argument in parentheses",
+                name.name
+            ));
+            return self.poison(error);
+        }
         let index: Vec<H> = index.iter().map(|e| self.expr(e)).collect();
         match self.values.get(&name.name).cloned() {
             Some(Def::Tensor(n)) => self.read_input(n, index, span),
@@ -232,14 +248,7 @@ impl<'m> Resolver<'m> {
                     ));
                 self.poison(error)
             }
-            None if Reduction::by_name(&name.name).is_some() => {
-                let what = format!("the reduction `{}` has no argument", name.name);
-                let error = Diagnostic::error("missing-argument", span, what).help(format!(
-                    "write `{}[j](...)`, with the argument in parentheses",
-                    name.name
-                ));
-                self.poison(error)
-            }
+            Some(Def::Broken) => H::new(Hir::new(HirKind::Poison, span)),
             None => {
                 let known = self.scope.iter().rev().any(|(n, _)| *n == name.name);
                 let error = if known {
@@ -278,6 +287,10 @@ impl<'m> Resolver<'m> {
                 None
             };
             let Some(found) = found else {
+                // Which axes are batch axes follows from the outputs.
+                if !self.header.broken.is_empty() || !self.attempted.is_empty() {
+                    return H::new(Hir::new(HirKind::Poison, span));
+                }
                 let error = self.unindexed(&name, size, span, place, rank, index.len());
                 return self.poison(error);
             };
@@ -356,8 +369,9 @@ impl<'m> Resolver<'m> {
                 indices(sym.axes.len()),
                 index.len()
             );
-            let error =
-                Diagnostic::error("wrong-rank", span, what).label(sym.span, "it is defined here");
+            let error = Diagnostic::error("wrong-rank", span, what)
+                .label(sym.span, "it is defined here")
+                .help(self.usage(&sym));
             return self.poison(error);
         }
         let scan_var = self.scan.as_ref().map(|s| s.var);
@@ -394,6 +408,19 @@ impl<'m> Resolver<'m> {
         )
     }
 
+    /// How a local tensor is read.
+    fn usage(&self, sym: &Sym) -> String {
+        let names: Vec<&str> = sym
+            .vars
+            .iter()
+            .map(|v| self.vars[v.0].name.as_str())
+            .collect();
+        match names.is_empty() {
+            true => format!("write `{}`", sym.name),
+            false => format!("write `{}[{}]`", sym.name, names.join(", ")),
+        }
+    }
+
     // ---- calls ----
 
     fn call(&mut self, name: &Ident, args: &[Expr], span: Span) -> H {
@@ -414,12 +441,16 @@ impl<'m> Resolver<'m> {
             };
             let what = format!("`{}` takes {expected}, found {}", name.name, args.len());
             let mut error = Diagnostic::error("argument-count", span, what);
-            if matches!(fun, Fun::Min | Fun::Max) {
-                error = error.help(format!(
-                    "over an axis it is written `{}[j](...)`",
-                    name.name
-                ));
-            }
+            error.help = Some(match fun {
+                Fun::Min | Fun::Max => {
+                    format!("over an axis it is written `{}[j](...)`", name.name)
+                }
+                _ => format!(
+                    "write `{}({})`",
+                    name.name,
+                    ["x", "y", "z"][..least].join(", ")
+                ),
+            });
             return self.poison(error);
         }
         let kind = operator(fun, &args).unwrap_or_else(|| HirKind::Call(fun, args.clone()));
@@ -488,9 +519,11 @@ impl<'m> Resolver<'m> {
                 arguments(def.params.len()),
                 args.len()
             );
+            let params: Vec<&str> = def.params.iter().map(|p| p.name.as_str()).collect();
             return self.poison(
                 Diagnostic::error("argument-count", span, what)
-                    .label(def.name.span(), "it is defined here"),
+                    .label(def.name.span(), "it is defined here")
+                    .help(format!("write `{}({})`", def.name.name, params.join(", "))),
             );
         }
         let args = def
@@ -550,9 +583,12 @@ impl<'m> Resolver<'m> {
                 args.len()
             );
             let mut error = Diagnostic::error("argument-count", span, what);
-            if reduction == Reduction::Topk {
-                error = error.help("write `topk[j](x[j], k)`: whether j is among the k largest");
-            }
+            error.help = Some(match reduction {
+                Reduction::Topk => {
+                    "write `topk[j](x[j], k)`: whether j is among the k largest".into()
+                }
+                _ => format!("write `{}[j](x[j])`", name.name),
+            });
             return self.poison(error);
         }
         if vars.is_empty() {

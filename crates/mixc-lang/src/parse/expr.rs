@@ -1,17 +1,13 @@
 //! Expressions, by precedence. From loose to tight: `x if c else y`, `or`, `and`, `not`,
 //! comparisons, `+ -`, `* / %`, unary `-`, `**`, primaries.
 
-use super::{Parse, Parser, describe};
+use super::{Parse, Parser};
 use crate::ast::{At, BinOp, Binder, CmpOp, Expr, ExprKind, Ident, MAX_DEPTH};
 use mixc_text::{Diagnostic, Span, TokenKind, closest};
 
 impl Parser {
     pub(super) fn expr(&mut self) -> Parse<Expr> {
-        self.nested(|p| {
-            let value = p.conditional()?;
-            p.reject_foreign_operator()?;
-            Ok(value)
-        })
+        self.nested(Parser::conditional)
     }
 
     /// One level of nesting further down; the parser itself must not run out of stack.
@@ -197,10 +193,10 @@ impl Parser {
                 let name = self.ident("a value")?;
                 self.after_name(name)
             }
-            TokenKind::Punct("!") => {
-                Err(self.expected("a value", Some("negation is written `not`")))
-            }
-            _ => Err(self.expected("a value", None)),
+            _ => Err(self.expected(
+                "a value",
+                Some("a value is a number, a name, `x[i]`, `f(x)`, `sum[j](...)` or `(...)`"),
+            )),
         }
     }
 
@@ -281,20 +277,6 @@ impl Parser {
         self.expect(")", "close the list of arguments")?;
         Ok(args)
     }
-
-    /// Operators of other languages, with ours.
-    fn reject_foreign_operator(&mut self) -> Parse<()> {
-        let help = match self.kind() {
-            TokenKind::Punct("&&" | "&") => "write `and`",
-            TokenKind::Punct("||" | "|") => "write `or`",
-            TokenKind::Punct("^") => "a power is written `x ** y`",
-            TokenKind::Punct("?") => "a choice is written `x if c else y`",
-            _ => return Ok(()),
-        };
-        let what = format!("there is no operator {}", describe(self.kind()));
-        let error = Diagnostic::error("foreign-operator", self.span(), what).help(help);
-        Err(self.fail(error))
-    }
 }
 
 fn is_constant(word: &str) -> bool {
@@ -306,5 +288,7 @@ pub(crate) fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
-    closest(word, candidates).map(|c| format!("did you mean `{c}`?"))
+    // Every other single letter is one change away from a single letter.
+    let long = |c: &&str| word.len() > 1 || c.eq_ignore_ascii_case(word);
+    closest(word, candidates.into_iter().filter(long)).map(|c| format!("did you mean `{c}`?"))
 }

@@ -61,10 +61,12 @@ impl Parser {
             if self.eat(close) {
                 return Ok((items, fine));
             }
+            let before = self.at;
             match item(self) {
                 Ok(item) => items.push(item),
                 Err(_) => {
                     fine = false;
+                    self.progress(before);
                     self.skip_item(close);
                 }
             }

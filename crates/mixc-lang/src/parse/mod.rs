@@ -78,6 +78,13 @@ impl Parser {
         token
     }
 
+    /// A mistake at the first token of a construct must not stop the parser there for ever.
+    fn progress(&mut self, before: usize) {
+        if self.at == before {
+            self.bump();
+        }
+    }
+
     fn at_end(&self) -> bool {
         *self.kind() == TokenKind::End
     }
@@ -111,17 +118,37 @@ impl Parser {
         Bail
     }
 
-    /// "expected WHAT, found ..." at the current token.
+    /// "expected WHAT, found ..." at the current token; at the end of a line, behind the one before.
     fn expected(&mut self, what: &str, help: Option<&str>) -> Bail {
+        if let Some(help) = self.foreign_operator() {
+            let message = format!("there is no operator {}", describe(self.kind()));
+            let error = Diagnostic::error("foreign-operator", self.span(), message).help(help);
+            return self.fail(error);
+        }
         let found = describe(self.kind());
-        let mut error = Diagnostic::error(
-            "unexpected-token",
-            self.span(),
-            format!("expected {what}, found {found}"),
-        )
-        .at(format!("expected {what}"));
+        let end = self.before().end;
+        let span = if self.token().starts_line && self.at > 0 {
+            Span::new(end, end)
+        } else {
+            self.span()
+        };
+        let message = format!("expected {what}, found {found}");
+        let mut error =
+            Diagnostic::error("unexpected-token", span, message).at(format!("expected {what}"));
         error.help = help.map(str::to_string);
         self.fail(error)
+    }
+
+    /// Operators of other languages, with ours.
+    fn foreign_operator(&self) -> Option<&'static str> {
+        match self.kind() {
+            TokenKind::Punct("&&" | "&") => Some("write `and`"),
+            TokenKind::Punct("||" | "|") => Some("write `or`"),
+            TokenKind::Punct("^") => Some("a power is written `x ** y`"),
+            TokenKind::Punct("?") => Some("a choice is written `x if c else y`"),
+            TokenKind::Punct("!") => Some("negation is written `not`"),
+            _ => None,
+        }
     }
 
     fn expect(&mut self, punct: &str, help: &str) -> Parse<Span> {
@@ -134,7 +161,8 @@ impl Parser {
     /// A name that is not a keyword.
     fn ident(&mut self, what: &str) -> Parse<Ident> {
         let TokenKind::Ident(name) = self.kind() else {
-            return Err(self.expected(what, None));
+            let help = "a name is made of letters, digits and `_`";
+            return Err(self.expected(what, Some(help)));
         };
         let (name, span) = (name.clone(), self.span());
         if KEYWORDS.contains(&name.as_str()) {

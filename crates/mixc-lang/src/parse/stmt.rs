@@ -27,10 +27,12 @@ impl Parser {
                 self.errors.push(error);
                 return (body, false);
             }
+            let before = self.at;
             match self.stmt(docs) {
                 Ok(stmt) => body.push(stmt),
                 Err(_) => {
                     fine = false;
+                    self.progress(before);
                     self.skip_statement();
                 }
             }
@@ -91,8 +93,13 @@ impl Parser {
     /// defined.
     fn value_or_error(&mut self) -> Expr {
         let start = self.span();
+        let first = self.at;
         let bail = match self.expr() {
             Ok(value) if self.ends_statement() => return value,
+            Ok(_) if self.is("=") && self.rewind_to_statement(first) => self.expected(
+                "a value",
+                Some("the line before this statement is not complete"),
+            ),
             Ok(_) => self.expected(
                 "an operator or the end of the statement",
                 Some("put the next statement on a line of its own, or after `;`"),
@@ -102,6 +109,19 @@ impl Parser {
         let super::Bail = bail;
         self.skip_statement();
         Expr::new(ExprKind::Error, start)
+    }
+
+    /// If the expression ran on into the next statement, goes back to where that starts.
+    fn rewind_to_statement(&mut self, first: usize) -> bool {
+        let equals = self.at;
+        for at in (first + 1..equals).rev() {
+            self.at = at;
+            if self.token().starts_line && at + self.behind_target() == equals {
+                return true;
+            }
+        }
+        self.at = equals;
+        false
     }
 
     fn ends_statement(&self) -> bool {
@@ -212,10 +232,11 @@ impl Parser {
 
     /// Goes to the next thing at the start of a line that looks like a statement.
     fn skip_statement(&mut self) {
-        while !self.at_end()
-            && !self.is("}")
-            && !(self.token().starts_line && self.starts_statement())
-        {
+        loop {
+            let next = self.token().starts_line && self.starts_statement();
+            if next || self.at_end() || self.is("}") {
+                return;
+            }
             self.bump();
         }
     }
