@@ -3,9 +3,11 @@
 use crate::{Error, Form, Job, Target, cpu, tile};
 use mixc_interp::eval;
 use mixc_ir::{DType, Ix, Name, Program};
-use mixc_schedule::{Request, Schedule, schedule};
+use mixc_schedule::{Request, Schedule, ScheduleError, schedule};
 use mixc_tensor::Tensor;
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// Results in the definition's axis order, and how long the computation alone took.
@@ -152,7 +154,15 @@ pub(crate) fn schedule_form(
         strided: strided.collect(),
         knobs: knobs.clone(),
     };
-    Ok(schedule(&form.program, &request)?)
+    // A mistake of ours in one form must not take the other forms away from the user.
+    let scheduled = catch_unwind(AssertUnwindSafe(|| schedule(&form.program, &request)));
+    Ok(scheduled.unwrap_or_else(|panic| Err(internal(panic.as_ref())))?)
+}
+
+fn internal(panic: &(dyn Any + Send)) -> ScheduleError {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
+    ScheduleError::Internal { what: text.trim_start_matches("bug: ").to_owned() }
 }
 
 /// Kernels compute in f32; f64 tensors are converted before.

@@ -34,6 +34,7 @@ pub use execute::{Executable, Outputs, interpret, open_sizes};
 pub use explain::{ExplainReport, FormLine, KernelLine, example_executable, example_job, explain};
 pub use job::Job;
 pub use mixc_rewrite::Form;
+pub use mixc_schedule::ScheduleError;
 pub use pipeline::{Mixer, compile};
 pub use plot::{Series, plot_svg};
 pub use problem::{Sizes, awkward_sizes, random_job, work};

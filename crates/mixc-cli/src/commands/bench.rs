@@ -21,7 +21,11 @@ pub fn run(args: &BenchArgs, format: Format) -> Result<Outcome, Error> {
         let title = format!("{}, {}", mixer.program.name, args.dtype.name());
         mixc::plot_svg(path, &title, x, "milliseconds", &series(&report, x))?;
     }
-    Ok(Outcome::Done)
+    Ok(if report.wrong.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Failed
+    })
 }
 
 /// One report for all sizes of the sweep.
@@ -46,6 +50,7 @@ fn measure(mixer: &Mixer, args: &BenchArgs, threads: usize) -> Result<BenchRepor
         })?;
         report.rows.extend(part.rows);
         report.skipped.extend(part.skipped);
+        report.wrong.extend(part.wrong);
     }
     spinner.finish_and_clear();
     report.skipped.sort();
