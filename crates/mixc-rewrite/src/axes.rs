@@ -131,6 +131,7 @@ pub struct Axes {
     by_name: HashMap<Name, Ax>,
     splits: HashMap<(Ax, Cut), (Ax, Ax)>,
     copies: HashMap<(Ax, usize), Ax>,
+    moves: HashMap<(Ax, Ax), Ax>,
     /// Size symbols that the program has itself.
     pub declared: BTreeSet<Name>,
 }
@@ -272,6 +273,46 @@ impl Axes {
         }
         self.copies.insert((a, n), copy);
         Some(copy)
+    }
+
+    /// The outer part beside an inner part. A reduction over the inner part depends on it even if
+    /// what is reduced does not: the last part can be shorter.
+    pub fn outer_of(&self, inner: Ax) -> Option<Ax> {
+        self.parts
+            .iter()
+            .find(|p| p.inner == inner)
+            .map(|p| p.outer)
+    }
+
+    /// An inner part like `inner` that lies in another outer part.
+    pub fn moved(&mut self, inner: Ax, outer: Ax) -> Option<Ax> {
+        let part = *self.parts.iter().find(|p| p.inner == inner)?;
+        if part.outer == outer {
+            return Some(inner);
+        }
+        if let Some(moved) = self.moves.get(&(inner, outer)) {
+            return Some(*moved);
+        }
+        let Info {
+            name,
+            size,
+            origin,
+            sequence,
+        } = self.infos[inner.0 as usize].clone();
+        let moved = self.add(self.fresh_name(format!("{name}_m")), size, origin, sequence)?;
+        let axis = self
+            .parts
+            .iter()
+            .find(|p| p.outer == outer)
+            .map_or(part.axis, |p| p.axis);
+        self.parts.push(Part {
+            axis,
+            outer,
+            inner: moved,
+            cut: part.cut,
+        });
+        self.moves.insert((inner, outer), moved);
+        Some(moved)
     }
 
     /// The first copy of `a` outside `taken`.

@@ -8,6 +8,7 @@ use crate::laws::{NumericClass, Phase, by_name};
 use crate::node::{Node, Op};
 use crate::prefix::extract_prefix_sums;
 use crate::saturate::{Outcome, saturate};
+use crate::traits::DIRECT;
 use crate::work::program_cost;
 use crate::{explain, form};
 use egg::{Id, RecExpr};
@@ -129,8 +130,13 @@ fn equal_forms(
     let root_expr = g.id_to_expr(root);
     let sizes = Sizes::of(&g, &options.sizes);
     let chosen = extract::forms(&g, root, &sizes, &options.device);
+    let keeps_scans = closed.roots().count() < closed.items.len();
     let mut forms = vec![];
     for choice in chosen {
+        // Beside a scan that stays as it is, nothing was found.
+        if keeps_scans && choice.name == DIRECT {
+            continue;
+        }
         let terms = root_terms(&g, &choice.expr);
         let mut rules = first_rules.clone();
         rules.extend(explain::laws_between(&mut g, &root_expr, &choice.expr));

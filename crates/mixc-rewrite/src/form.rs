@@ -178,7 +178,7 @@ impl Builder<'_> {
         let Some(kind) = self.stored.wanted(self.axes, term) else {
             return value;
         };
-        let over = self.storage_order(&term.free_axes());
+        let over = self.storage_order(&self.dependencies(term));
         let name = self.names.fresh(kind);
         self.lets.push(Let {
             name: name.clone(),
@@ -193,6 +193,34 @@ impl Builder<'_> {
 }
 
 impl Builder<'_> {
+    /// Free axes, and outer parts whose last one makes a reduction over an inner part shorter.
+    fn dependencies(&self, term: &T) -> BTreeSet<Name> {
+        let mut all: BTreeSet<Name> = term
+            .children()
+            .into_iter()
+            .flat_map(|c| self.dependencies(c))
+            .collect();
+        let bound = term.bound_axes();
+        let over = match &**term {
+            Term::Sum { .. } | Term::Reduce { .. } | Term::Online { .. } | Term::Last { .. } => {
+                bound.clone()
+            }
+            Term::SufProd { axis, .. } => vec![axis.clone()],
+            _ => vec![],
+        };
+        let outer = |a: &Name| {
+            self.axes
+                .outer_of(self.axes.get(a)?)
+                .map(|o| self.axes.name(o).clone())
+        };
+        all.extend(over.iter().filter_map(outer));
+        bound.iter().for_each(|a| {
+            all.remove(a);
+        });
+        all.extend(term.free_axes());
+        all
+    }
+
     /// Batch axes as in the result, then positions in time, then features.
     fn storage_order(&self, free: &BTreeSet<Name>) -> Vec<Name> {
         let is_time = |a: &Name| self.axes.get(a).is_some_and(|a| self.axes.is_sequence(a));

@@ -67,6 +67,18 @@ fn free_axes(g: &Graph, node: &Node) -> AxisSet {
         Op::Last { j } => kid(0).union(kid(1)).without(j).union(kid(2)),
         op => all.minus(op.bound()).union(op.produced()),
     }
+    .union(parts_cut_short(g, node.op))
+}
+
+/// Outer parts on which a reduction over an inner part depends, because the last part is shorter.
+fn parts_cut_short(g: &Graph, op: Op) -> AxisSet {
+    let over = match op {
+        Op::Sum(_) | Op::Reduce(..) | Op::Online(_) | Op::Last { .. } => op.bound(),
+        Op::SufProd { axis } => AxisSet::of(&[axis]),
+        _ => AxisSet::EMPTY,
+    };
+    let outers = over.iter().filter_map(|a| g.analysis.axes.outer_of(a));
+    outers.fold(AxisSet::EMPTY, AxisSet::with).minus(over)
 }
 
 fn value_range(g: &Graph, node: &Node) -> Range {

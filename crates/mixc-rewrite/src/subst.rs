@@ -46,6 +46,20 @@ fn in_merge(g: &mut Graph, id: Id, from: Ax, to: Image) -> Option<Id> {
 }
 
 fn in_node(g: &mut Graph, node: &Node, from: Ax, to: Image) -> Option<Id> {
+    // Inner parts move with their outer part.
+    let moving = node
+        .op
+        .bound()
+        .iter()
+        .find(|a| g.analysis.axes.outer_of(*a) == Some(from));
+    if let Some(inner) = moving
+        && !node.op.bound().contains(from)
+    {
+        let Image::Axis(outer) = to else { return None };
+        let moved = g.analysis.axes.moved(inner, outer)?;
+        let node = rename_bound(g, node, inner, moved)?;
+        return in_node(g, &node, from, to);
+    }
     if node.op.bound().meets(to.axes()) {
         return None;
     }
@@ -142,6 +156,15 @@ pub fn substitute_all(g: &mut Graph, ids: &[Id], from: Ax, to: Image) -> Option<
 
 /// A node's own bound axis renamed, in the children where it is bound.
 pub fn rename_bound(g: &mut Graph, node: &Node, from: Ax, to: Ax) -> Option<Node> {
+    if let Op::Scan { .. } | Op::Last { .. } = node.op {
+        let op = match node.op {
+            Op::Scan { i, strict, .. } => Op::Scan { j: to, i, strict },
+            _ => Op::Last { j: to },
+        };
+        let mut kids = substitute_all(g, &node.kids[..2], from, Image::Axis(to))?;
+        kids.push(node.kids[2]);
+        return Some(Node { op, kids });
+    }
     let op = match node.op {
         Op::Sum(a) => Op::Sum(a.without(from).with(to)),
         Op::Reduce(r, a) => Op::Reduce(r, a.without(from).with(to)),

@@ -44,6 +44,9 @@ traits! {
     CHUNK_PRODUCTS = 12;
 }
 
+/// The name of a form without any trait: the definition with its lets inlined.
+pub const DIRECT: &str = "direct";
+
 impl Traits {
     pub const NONE: Traits = Traits(0);
 
@@ -174,7 +177,7 @@ pub fn form_name(traits: Traits, unavoidable: Traits) -> Option<String> {
             .filter(|p| !p.is_empty())
             .collect();
         let name = if parts.is_empty() {
-            "direct".to_string()
+            DIRECT.to_string()
         } else {
             parts.join("+")
         };

@@ -76,6 +76,10 @@ const EXPECTED: &[(&str, &[&str])] = &[
         &["associative-scan", "chunkwise", "quadratic", "recurrent"],
     ),
     (
+        "constant decay",
+        &["associative-scan", "chunkwise", "quadratic", "recurrent"],
+    ),
+    (
         "gated linear attention",
         &[
             "associative-scan",

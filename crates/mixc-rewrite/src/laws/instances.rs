@@ -245,7 +245,7 @@ fn recurrence(r: &mut Gen, decay: T) -> T {
 }
 
 fn scan(r: &mut Gen) -> Node {
-    let axes = if r.flip() { "j" } else { "j d" };
+    let axes = ["j", "j d", "d", ""][r.random.below(4)];
     let decay = r.unit(axes);
     let term = recurrence(r, decay);
     r.node(&term)
@@ -298,7 +298,8 @@ fn last_of(r: &mut Gen, decay: T) -> Node {
 }
 
 fn last(r: &mut Gen) -> Node {
-    let decay = r.unit("j d");
+    let axes = ["j", "j d", "d", ""][r.random.below(4)];
+    let decay = r.unit(axes);
     last_of(r, decay)
 }
 

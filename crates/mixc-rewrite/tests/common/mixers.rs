@@ -243,6 +243,31 @@ pub fn scalar_gate_scan() -> Program {
         .done()
 }
 
+/// A decay that is the same at every step, and the final state.
+pub fn constant_decay_scan() -> Program {
+    qkv("T K V")
+        .scalar("gamma", (0.5, 1.0))
+        .scan(
+            "t",
+            false,
+            &[("S", "a e", c(0.0), "N")],
+            &[
+                (
+                    "N",
+                    "a e",
+                    plus([
+                        mul([Arc::new(Term::Scalar("gamma".into())), read("S", "a e")]),
+                        mul([read("k", "t a"), read("v", "t e")]),
+                    ]),
+                ),
+                ("o", "t e", sum("d", [read("q", "t d"), read("N", "d e")])),
+            ],
+        )
+        .out("o", "t e")
+        .out("S_last", "a e")
+        .done()
+}
+
 /// A gate per key channel.
 pub fn gated_linear_attention() -> Program {
     qkv("T K V")
@@ -442,6 +467,7 @@ pub fn all() -> Vec<(&'static str, Program)> {
         ("retention", retention()),
         ("cumsum decay", cumsum_decay()),
         ("scalar gate", scalar_gate_scan()),
+        ("constant decay", constant_decay_scan()),
         ("gated linear attention", gated_linear_attention()),
         ("selective scan", selective_scan()),
         ("reverse elementwise gate", reverse_elementwise_gate()),
