@@ -44,6 +44,8 @@ pub fn declare_tensors(kernel: &mut Kernel, program: &Program, request: &Request
             written.contains(name),
         ) {
             (true, ..) => Usage::In,
+            // A scan that looks back at what it has stored.
+            _ if read.contains(name) && written.contains(name) => Usage::Work,
             (_, true, true) => Usage::Out,
             (_, true, false) => Usage::In,
             _ => Usage::Work,

@@ -10,6 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Values by name.
 pub type Knobs = BTreeMap<String, i64>;
 
+/// The knob of a split whose size is this symbol: `C` for `$C`.
+fn knob_name(symbol: &str) -> String {
+    symbol.trim_start_matches('$').to_string()
+}
+
 /// The knobs that matter to a program, with the values that they may take: rows and streamed positions
 /// of a tile, and one for each kind of split (its size symbol is the knob's name).
 pub fn knobs_of(program: &Program) -> Vec<&'static Knob> {
@@ -18,7 +23,7 @@ pub fn knobs_of(program: &Program) -> Vec<&'static Knob> {
         .iter()
         .filter_map(|s| {
             if let Ix::Dim(symbol) = &s.size {
-                Some(symbol.to_string())
+                Some(knob_name(symbol))
             } else {
                 None
             }
@@ -56,14 +61,12 @@ pub fn choose_knobs(program: &Program, request: &Request) -> Knobs {
                 .axes
                 .get(&split.axis)
                 .and_then(|ix| ix.eval_sizes(&request.sizes));
-            let wanted = knobs.get(&**symbol).copied().unwrap_or(64) as usize;
-            knobs.insert(
-                symbol.to_string(),
-                fitted(wanted, size.unwrap_or(i64::MAX)) as i64,
-            );
+            let name = knob_name(symbol);
+            let wanted = knobs.get(&name).copied().unwrap_or(64) as usize;
+            knobs.insert(name, fitted(wanted, size.unwrap_or(i64::MAX)) as i64);
         }
     }
-    knobs.extend(request.knobs.iter().map(|(k, v)| (k.clone(), *v)));
+    knobs.extend(request.knobs.iter().map(|(k, v)| (knob_name(k), *v)));
     knobs
 }
 
@@ -87,7 +90,7 @@ fn has_diagonal_decay(program: &Program) -> bool {
 pub fn bind_split_sizes(program: &mut Program, knobs: &Knobs) {
     let dims = program.dims.clone();
     map_indices(program, &|leaf| match leaf {
-        Ix::Dim(name) if !dims.contains(name) => knobs.get(&**name).map(|v| Ix::Const(*v)),
+        Ix::Dim(name) if !dims.contains(name) => knobs.get(&knob_name(name)).map(|v| Ix::Const(*v)),
         _ => None,
     });
 }
