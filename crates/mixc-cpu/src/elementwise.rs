@@ -492,7 +492,12 @@ pub(crate) fn best_lane(
     work: f64,
 ) -> (Option<usize>, f64) {
     let mut best = (None, 4.0 * (accs.len() as f64 + work));
-    let summed: f64 = axes.iter().zip(reduced).filter(|(_, r)| **r).map(|(x, _)| x.extent as f64).product();
+    let summed: f64 = axes
+        .iter()
+        .zip(reduced)
+        .filter(|(_, r)| **r)
+        .map(|(x, _)| x.extent as f64)
+        .product();
     for (a, axis) in axes.iter().enumerate() {
         let mut cost = work;
         for (strides, writes) in accs {

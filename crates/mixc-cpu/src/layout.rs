@@ -40,7 +40,12 @@ impl Layout {
         for d in (0..shape.len()).rev().filter(|d| Some(*d) != inner) {
             place(d, shape[d]);
         }
-        Layout { strides, offset: 0, inner, bytes: (step + 63) / 64 * 64 }
+        Layout {
+            strides,
+            offset: 0,
+            inner,
+            bytes: (step + 63) / 64 * 64,
+        }
     }
 }
 
@@ -73,10 +78,16 @@ fn search(kernel: &Kernel) -> Vec<Layout> {
     let by_classes = |order: &[usize]| -> Vec<Layout> {
         let pick = |b: usize| {
             let shape = shapes[b];
-            let of = |class: &usize| (0..shape.len()).rev().find(|d| classes.of(b, *d) == *class && shape[*d] > 1);
+            let of = |class: &usize| {
+                (0..shape.len())
+                    .rev()
+                    .find(|d| classes.of(b, *d) == *class && shape[*d] > 1)
+            };
             order.iter().find_map(of).or(natural(shape))
         };
-        (0..shapes.len()).map(|b| Layout::with_inner(shapes[b], pick(b))).collect()
+        (0..shapes.len())
+            .map(|b| Layout::with_inner(shapes[b], pick(b)))
+            .collect()
     };
     let mut best = by_classes(&[]);
     let mut costs: Vec<f64> = work.iter().map(|w| cost(w, &best)).collect();
@@ -102,8 +113,9 @@ fn search(kernel: &Kernel) -> Vec<Layout> {
                     continue;
                 }
                 best[b] = Layout::with_inner(shapes[b], Some(d));
-                let touched: Vec<usize> =
-                    (0..work.len()).filter(|w| work[*w].bufs.contains(&BufId(b as u32))).collect();
+                let touched: Vec<usize> = (0..work.len())
+                    .filter(|w| work[*w].bufs.contains(&BufId(b as u32)))
+                    .collect();
                 let before: f64 = touched.iter().map(|w| costs[*w]).sum();
                 let after: Vec<f64> = touched.iter().map(|w| cost(&work[*w], &best)).collect();
                 if after.iter().sum::<f64>() < 0.999 * before {
@@ -132,7 +144,9 @@ fn collect<'k>(body: &'k [Stmt], rounds: f64, into: &mut Vec<Work<'k>>) {
                 };
                 collect(body, rounds * count, into);
             }
-            Stmt::If { then, otherwise, .. } => {
+            Stmt::If {
+                then, otherwise, ..
+            } => {
                 collect(then, rounds * 0.5, into);
                 collect(otherwise, rounds * 0.5, into);
             }
@@ -148,9 +162,13 @@ fn parts(stmt: &Stmt) -> Option<(&[Axis], Option<&Access>, Option<&Expr>)> {
     Some(match stmt {
         Stmt::Load { axes, dst, .. } => (axes, Some(dst), None),
         Stmt::Store { axes, src, .. } => (axes, None, Some(src)),
-        Stmt::Map { axes, dst, expr } | Stmt::Reduce { axes, dst, expr, .. } | Stmt::Scan { axes, dst, expr, .. } => {
-            (axes, Some(dst), Some(expr))
+        Stmt::Map { axes, dst, expr }
+        | Stmt::Reduce {
+            axes, dst, expr, ..
         }
+        | Stmt::Scan {
+            axes, dst, expr, ..
+        } => (axes, Some(dst), Some(expr)),
         Stmt::Contract { axes, dst, .. } => (axes, Some(dst), None),
         Stmt::For { .. } | Stmt::If { .. } => return None,
     })
@@ -158,7 +176,9 @@ fn parts(stmt: &Stmt) -> Option<(&[Axis], Option<&Access>, Option<&Expr>)> {
 
 /// Every access of a statement, the destination first.
 fn touched(stmt: &Stmt) -> Vec<&Access> {
-    let Some((_, dst, expr)) = parts(stmt) else { return vec![] };
+    let Some((_, dst, expr)) = parts(stmt) else {
+        return vec![];
+    };
     let mut all: Vec<&Access> = dst.into_iter().collect();
     if let Some(expr) = expr {
         accesses(expr, &mut all);
@@ -194,7 +214,10 @@ impl Classes {
     }
 
     fn all(&self) -> Vec<usize> {
-        (0..self.parent.len()).filter(|x| self.parent[*x] == *x).take(8).collect()
+        (0..self.parent.len())
+            .filter(|x| self.parent[*x] == *x)
+            .take(8)
+            .collect()
     }
 }
 
@@ -205,13 +228,20 @@ fn classes(kernel: &Kernel, work: &[Work]) -> Classes {
         first.push(count);
         count += buf.shape.len();
     }
-    let mut classes = Classes { first, parent: (0..count).collect() };
+    let mut classes = Classes {
+        first,
+        parent: (0..count).collect(),
+    };
     for w in work {
-        let Some((axes, ..)) = parts(w.stmt) else { continue };
+        let Some((axes, ..)) = parts(w.stmt) else {
+            continue;
+        };
         for axis in axes {
             let mut members = Vec::new();
             for access in touched(w.stmt) {
-                let Some(first) = classes.first.get(access.buf.0 as usize) else { continue };
+                let Some(first) = classes.first.get(access.buf.0 as usize) else {
+                    continue;
+                };
                 let dims = kernel.bufs[access.buf.0 as usize].shape.len();
                 for (d, place) in access.places.iter().enumerate().take(dims) {
                     if matches!(place, Place::Axis(n) if *n == axis.name) {
@@ -230,27 +260,57 @@ fn classes(kernel: &Kernel, work: &[Work]) -> Classes {
 
 /// Cycles of a statement under these layouts, all its rounds together.
 fn cost(work: &Work, layouts: &[Layout]) -> f64 {
-    let Some((axes, dst, expr)) = parts(work.stmt) else { return 0.0 };
+    let Some((axes, dst, expr)) = parts(work.stmt) else {
+        return 0.0;
+    };
     let points: f64 = axes.iter().map(|a| a.extent as f64).product();
     let strides = |access: &Access| -> Vec<i64> {
-        axes.iter().map(|x| layouts.get(access.buf.0 as usize).map_or(0, |l| stride(x, access, l))).collect()
+        axes.iter()
+            .map(|x| {
+                layouts
+                    .get(access.buf.0 as usize)
+                    .map_or(0, |l| stride(x, access, l))
+            })
+            .collect()
     };
     let row = |index: &[Ix]| -> Option<usize> {
         let (coefficients, _) = local_affine(index.last()?, axes)?;
         (0..axes.len()).find(|a| {
-            coefficients[*a] == 1 && index[..index.len() - 1].iter().all(|ix| !ix.axes().contains(&axes[*a].name))
+            coefficients[*a] == 1
+                && index[..index.len() - 1]
+                    .iter()
+                    .all(|ix| !ix.axes().contains(&axes[*a].name))
         })
     };
     // Transposing costs about twice a copy, single elements eight times.
     let moved = |row: Option<usize>, strides: &[i64]| match row {
         Some(r) if strides[r] == 4 => 1.0,
-        Some(r) if axes[r].extent >= 4 && axes.iter().zip(strides).any(|(x, s)| *s == 4 && x.extent >= 4) => 2.5,
+        Some(r)
+            if axes[r].extent >= 4
+                && axes
+                    .iter()
+                    .zip(strides)
+                    .any(|(x, s)| *s == 4 && x.extent >= 4) =>
+        {
+            2.5
+        }
         _ => 8.0,
     };
     let cycles = match work.stmt {
         Stmt::Contract { a, b, dst, .. } => match blocking(axes, dst, a, b, layouts) {
             Some(blocking) => blocking.cycles(axes),
-            None => elementwise(axes, &[(strides(dst), true), (strides(a), false), (strides(b), false)], 1.0) * points / 4.0,
+            None => {
+                elementwise(
+                    axes,
+                    &[
+                        (strides(dst), true),
+                        (strides(a), false),
+                        (strides(b), false),
+                    ],
+                    1.0,
+                ) * points
+                    / 4.0
+            }
         },
         Stmt::Load { index, dst, .. } => {
             let linear: Option<Vec<Ix>> = index
@@ -276,14 +336,24 @@ fn cost(work: &Work, layouts: &[Layout]) -> f64 {
             (total + 1.0) * points / 4.0
         }
         Stmt::Scan { along, .. } => {
-            let accs: Vec<(Vec<i64>, bool)> = touched(work.stmt).iter().enumerate().map(|(n, a)| (strides(a), n == 0)).collect();
-            let lanes = axes.iter().enumerate().any(|(a, x)| x.name != *along && accs[0].0[a] == 4 && x.extent >= 4);
+            let accs: Vec<(Vec<i64>, bool)> = touched(work.stmt)
+                .iter()
+                .enumerate()
+                .map(|(n, a)| (strides(a), n == 0))
+                .collect();
+            let lanes = axes
+                .iter()
+                .enumerate()
+                .any(|(a, x)| x.name != *along && accs[0].0[a] == 4 && x.extent >= 4);
             let each = if lanes { 1.0 } else { 4.0 };
             each * (accs.len() as f64 + 1.0) * points / 4.0
         }
         _ => {
-            let accs: Vec<(Vec<i64>, bool)> =
-                touched(work.stmt).iter().enumerate().map(|(n, a)| (strides(a), n == 0 && dst.is_some())).collect();
+            let accs: Vec<(Vec<i64>, bool)> = touched(work.stmt)
+                .iter()
+                .enumerate()
+                .map(|(n, a)| (strides(a), n == 0 && dst.is_some()))
+                .collect();
             elementwise(axes, &accs, expr.map_or(1.0, instructions)) * points / 4.0
         }
     };
