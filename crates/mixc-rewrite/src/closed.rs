@@ -18,7 +18,7 @@ pub struct Root {
 }
 
 impl Root {
-    fn new(name: Name, axes: Vec<Name>, term: T) -> Item {
+    fn item(name: Name, axes: Vec<Name>, term: T) -> Item {
         Item::Root(Root {
             name,
             axes,
@@ -92,7 +92,7 @@ impl Closer<'_> {
         let term = self.inline(&l.value);
         let is_projection = self.is_projection(l, &term);
         self.items
-            .push(Root::new(l.name.clone(), l.axes.clone(), term.clone()));
+            .push(Root::item(l.name.clone(), l.axes.clone(), term.clone()));
         if is_projection {
             self.needed.insert(l.name.clone());
         } else {
@@ -158,7 +158,7 @@ impl Closer<'_> {
         }
         let mirrored: Name = format!("{name}_reversed").into();
         self.items
-            .push(Root::new(mirrored.clone(), axes.clone(), term));
+            .push(Root::item(mirrored.clone(), axes.clone(), term));
         let size = self.sizes[axis].clone();
         let position = |a: &Name| {
             if a == axis {
@@ -185,7 +185,7 @@ impl Closer<'_> {
 
     fn define(&mut self, name: Name, axes: Vec<Name>, term: T) {
         self.items
-            .push(Root::new(name.clone(), axes.clone(), term.clone()));
+            .push(Root::item(name.clone(), axes.clone(), term.clone()));
         self.values.insert(name, (axes, term));
     }
 

@@ -3,6 +3,7 @@
 
 use crate::axes::{Axes, Cut, Origin};
 use crate::closed::{Closed, Item};
+use crate::share::share_subterms;
 use crate::terms::{AxisSizes, rename_bound_to};
 use mixc_ir::{Func, Ix, Let, Name, Output, Program, ReduceOp, Split, Stmt, T, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,7 @@ pub fn program(original: &Program, closed: &Closed, axes: &Axes, terms: &[T]) ->
     };
     form.outputs = original.outputs.iter().map(|o| output(o, closed)).collect();
     declare_axes(&mut form, closed, axes);
+    share_subterms(&mut form);
     form
 }
 

@@ -183,13 +183,12 @@ fn ss_product(g: &mut Graph, node: &Node) -> Vec<Id> {
     found
 }
 
+/// A decay over `j` that a factor is, for a mask over `j` and `i`, and the factor that is left.
+type Recognise = fn(&mut Graph, Id, Ax, Ax) -> Option<(Id, Option<Id>)>;
+
 /// Calls `recognise` for every mask of a sum and every other factor; what it gives is a decay
 /// over `j` that joins the mask, and a factor that is left.
-fn join_decays(
-    g: &mut Graph,
-    node: &Node,
-    recognise: fn(&mut Graph, Id, Ax, Ax) -> Option<(Id, Option<Id>)>,
-) -> Vec<Id> {
+fn join_decays(g: &mut Graph, node: &Node, recognise: Recognise) -> Vec<Id> {
     let Op::Sum(axes) = node.op else {
         return vec![];
     };
