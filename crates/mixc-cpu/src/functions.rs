@@ -8,7 +8,7 @@
 //! | `exp`, `exp2` | 3 | results below 2^-125 are flushed to 0 |
 //! | `expm1` | 3 | |
 //! | `log`, `log2` | 3 | `log1p` 4 |
-//! | `sin`, `cos` | 2 | relative to the larger of the value and 2^-12; arguments beyond 2^30 lose digits |
+//! | `sin`, `cos` | 2 | relative to the larger of the value and 2^-12; arguments beyond 2^20 lose digits |
 //! | `tanh` | 4 | |
 //! | `sigmoid`, `silu` | 4 | results below 2^-125 are flushed to 0 |
 //! | `softplus`, `logsigmoid` | 4 | as `sigmoid` |
