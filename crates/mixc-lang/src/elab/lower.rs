@@ -140,7 +140,7 @@ impl<'a> Lower<'a> {
         if root.vars != l.vars && self.syms[l.sym.0].root != l.sym {
             // A new version of a state is a tensor over the axes of the state.
             for (var, axis) in l.vars.iter().zip(&root.vars) {
-                let axis = self.axis_of[axis].clone();
+                let axis = self.axis(*axis);
                 self.axis_of.insert(*var, axis);
             }
         } else {
@@ -227,8 +227,13 @@ impl<'a> Lower<'a> {
             .collect()
     }
 
+    /// The axis of a variable; after a mistake, when no program is built, it may have none.
+    fn axis(&self, var: VarId) -> Name {
+        self.axis_of.get(&var).cloned().unwrap_or_else(|| self.vars[var.0].name.as_str().into())
+    }
+
     fn var_axes(&self, vars: &[VarId]) -> Vec<Name> {
-        vars.iter().map(|v| self.axis_of[v].clone()).collect()
+        vars.iter().map(|v| self.axis(*v)).collect()
     }
 
     // ---- statements ----
@@ -332,7 +337,7 @@ impl<'a> Lower<'a> {
 
     fn scan(&mut self, var: VarId, reverse: bool, carries: &[HCarry], body: &[HLet]) -> Scan {
         let mut out = Scan {
-            axis: self.axis_of[&var].clone(),
+            axis: self.axis(var),
             reverse,
             carries: vec![],
             body: vec![],
