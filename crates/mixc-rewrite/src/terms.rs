@@ -153,14 +153,34 @@ pub fn sequence_axes(term: &T, found: &mut BTreeSet<Name>) {
             f: Func::Le | Func::Lt,
             args,
         } => {
-            let axes: BTreeSet<Name> = args.iter().flat_map(|a| a.free_axes()).collect();
-            let only_indices = args
-                .iter()
-                .all(|a| matches!(**a, Term::Index(_) | Term::Const(_)));
-            if axes.len() > 1 && only_indices {
+            let mut axes = BTreeSet::new();
+            for arg in args {
+                match &**arg {
+                    Term::Index(ix) => positions(ix, &mut axes),
+                    Term::Const(_) => {}
+                    _ => return,
+                }
+            }
+            if axes.len() > 1 {
                 found.extend(axes);
             }
         }
         _ => {}
     });
+}
+
+/// Axes of an index expression, without those that only choose an element of a tensor.
+fn positions(ix: &Ix, found: &mut BTreeSet<Name>) {
+    match ix {
+        Ix::Axis(axis) => {
+            found.insert(axis.clone());
+        }
+        Ix::Elem(..) => {}
+        _ => {
+            if let Some((a, b)) = ix.operands() {
+                positions(a, found);
+                positions(b, found);
+            }
+        }
+    }
 }

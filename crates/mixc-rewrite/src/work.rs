@@ -34,6 +34,10 @@ impl Counter {
         program
             .lets()
             .for_each(|l| sequence_axes(&l.value, &mut time));
+        time.extend(program.body.iter().filter_map(|s| match s {
+            Stmt::Scan(s) => Some(s.axis.clone()),
+            Stmt::Let(_) => None,
+        }));
         let time_sizes: BTreeSet<&Ix> = time.iter().filter_map(|a| program.axes.get(a)).collect();
         let size = |ix: &Ix| size_of(ix, time_sizes.contains(ix), sizes);
         Counter {
