@@ -69,7 +69,7 @@ pub fn cost(schedule: &Schedule, job: &Job) -> Cost {
 
 /// Rates of this machine: figures of one thread of a processor of about 2023, for 128-bit vectors.
 /// They order forms; `bench` measures.
-fn this_machine() -> CostModel {
+pub(crate) fn this_machine() -> CostModel {
     let threads = crate::threads() as f64;
     CostModel {
         matmul_flops: 4.5e10 * threads,

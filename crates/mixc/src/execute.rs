@@ -161,8 +161,12 @@ pub(crate) fn schedule_form(
 
 fn internal(panic: &(dyn Any + Send)) -> ScheduleError {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
-    ScheduleError::Internal { what: text.trim_start_matches("bug: ").to_owned() }
+    let text = text
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown");
+    ScheduleError::Internal {
+        what: text.trim_start_matches("bug: ").to_owned(),
+    }
 }
 
 /// Kernels compute in f32; f64 tensors are converted before.

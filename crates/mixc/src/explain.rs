@@ -2,7 +2,7 @@
 //! the one that would be chosen.
 
 use crate::bench::flops;
-use crate::choose::{candidates, choose, find_form};
+use crate::choose::{candidates, choose, find_form, this_machine};
 use crate::devices::Peaks;
 use crate::execute::Executable;
 use crate::pipeline::Mixer;
@@ -28,13 +28,15 @@ pub struct ExplainReport {
 pub struct FormLine {
     pub name: String,
     pub rules: Vec<String>,
-    /// Arithmetic in the kernels; None if the form has no kernels.
-    pub flops: Option<f64>,
+    /// Arithmetic in the kernels.
+    pub flops: f64,
     /// Memory that the kernels load and store.
-    pub bytes: Option<f64>,
+    pub bytes: f64,
     /// Statements that have to be executed one after the other.
-    pub depth: Option<f64>,
-    pub predicted_ms: Option<f64>,
+    pub depth: f64,
+    pub predicted_ms: f64,
+    /// Whether the scheduler can make kernels for it.
+    pub kernels: bool,
     pub chosen: bool,
 }
 
@@ -66,17 +68,20 @@ pub fn explain(
         None => candidates.first().map(|c| c.form.name.as_str()),
     };
     let line = |f: &Form| {
-        let cost = candidates
+        // Counted in the kernels; for a form without kernels, estimated from its terms.
+        let counted = candidates
             .iter()
             .find(|c| c.form.name == f.name)
             .map(|c| c.cost);
+        let cost = counted.unwrap_or_else(|| f.cost(&job.sizes, &this_machine()));
         FormLine {
             name: f.name.clone(),
             rules: f.rules.clone(),
-            flops: cost.map(|c| flops(&c)),
-            bytes: cost.map(|c| c.bytes),
-            depth: cost.map(|c| c.depth),
-            predicted_ms: cost.map(|c| c.seconds * 1e3),
+            flops: flops(&cost),
+            bytes: cost.bytes,
+            depth: cost.depth,
+            kernels: counted.is_some(),
+            predicted_ms: cost.seconds * 1e3,
             chosen: wanted == Some(f.name.as_str()),
         }
     };
@@ -93,10 +98,7 @@ pub fn explain(
         };
         c.schedule.kernels.iter().map(line).collect()
     });
-    let least = lines
-        .iter()
-        .filter_map(|l| l.flops)
-        .fold(f64::INFINITY, f64::min);
+    let least = lines.iter().map(|l| l.flops).fold(f64::INFINITY, f64::min);
     let roofline_ms = peaks.filter(|_| least.is_finite()).map(|p| {
         let arithmetic = least / (p.f32_gflops * 1e9);
         let traffic = traffic(mixer, &job, dtype) / (p.read_gbps * 1e9);

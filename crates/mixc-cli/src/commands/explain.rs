@@ -86,12 +86,17 @@ fn print_text(mixer: &Mixer, report: &ExplainReport) {
     }
     let row = |f: &FormLine| {
         vec![
-            if f.chosen { "*" } else { "" }.to_owned(),
+            match (f.chosen, f.kernels) {
+                (true, _) => "*",
+                (false, true) => "",
+                (false, false) => "-",
+            }
+            .to_owned(),
             f.name.clone(),
-            number(f.flops, |v| format!("{v:.3e}")),
-            number(f.bytes, |v| format!("{v:.3e}")),
-            number(f.depth, |v| format!("{v:.0}")),
-            number(f.predicted_ms, ms_text),
+            format!("{:.3e}", f.flops),
+            format!("{:.3e}", f.bytes),
+            format!("{:.0}", f.depth),
+            ms_text(f.predicted_ms),
             f.rules.join(", "),
         ]
     };
@@ -121,10 +126,6 @@ fn print_text(mixer: &Mixer, report: &ExplainReport) {
         println!("roofline bound: {} ms", ms_text(bound));
     }
     print_notes(&report.notes);
-}
-
-fn number(value: Option<f64>, text: impl Fn(f64) -> String) -> String {
-    value.map_or_else(|| "-".to_owned(), text)
 }
 
 fn params_text(params: &BTreeMap<String, i64>) -> String {

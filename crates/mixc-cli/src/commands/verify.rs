@@ -6,7 +6,7 @@ use crate::args::{Format, VerifyArgs};
 use crate::output::{error_text, ok_text, print_json, print_table};
 use indicatif::{ProgressBar, ProgressStyle};
 use mixc::{Case, Error, Mixer, VerifyOptions, VerifyReport};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub fn run(args: &VerifyArgs, format: Format) -> Result<Outcome, Error> {
     let mixer = Mixer::load(&args.mixer)?;
@@ -40,24 +40,24 @@ pub fn run(args: &VerifyArgs, format: Format) -> Result<Outcome, Error> {
     })
 }
 
-/// One line for each form and parameter point, then every failure.
+/// One line for each form and element type, then every failure.
 fn print_text(report: &VerifyReport) {
-    let mut groups: BTreeMap<(&str, &str, String), Vec<&Case>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str), Vec<&Case>> = BTreeMap::new();
     for case in &report.cases {
         groups
-            .entry((&case.form, &case.dtype, sizes_text(&case.params)))
+            .entry((&case.form, &case.dtype))
             .or_default()
             .push(case);
     }
-    let row = |((form, dtype, params), cases): (&(&str, &str, String), &Vec<&Case>)| {
-        let worst = cases
-            .iter()
-            .max_by(|a, b| (a.rel_err / a.limit).total_cmp(&(b.rel_err / b.limit)));
+    let row = |((form, dtype), cases): (&(&str, &str), &Vec<&Case>)| {
+        let points: BTreeSet<_> = cases.iter().map(|c| &c.params).collect();
+        let share = |c: &Case| c.rel_err / c.limit;
+        let worst = cases.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
         vec![
             (*form).to_owned(),
             (*dtype).to_owned(),
-            params.clone(),
             cases.len().to_string(),
+            points.len().to_string(),
             error_text(worst.map(|c| c.rel_err)),
             error_text(worst.map(|c| c.limit)),
             ok_text(cases.iter().all(|c| c.ok)),
@@ -66,13 +66,13 @@ fn print_text(report: &VerifyReport) {
     let header = [
         "form",
         "dtype",
-        "params",
         "cases",
+        "params",
         "worst rel err",
         "limit",
         "",
     ];
-    print_table(&header, &[3, 4, 5], groups.iter().map(row).collect());
+    print_table(&header, &[2, 3, 4, 5], groups.iter().map(row).collect());
     for case in report.cases.iter().filter(|c| !c.ok) {
         let why = case.error.as_deref().unwrap_or("wrong");
         println!(
