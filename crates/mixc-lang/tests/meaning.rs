@@ -14,35 +14,58 @@ fn run(text: &str, given: &[Given<'_>], scalars: &[(&str, f64)]) -> Vec<Vec<f64>
     let mut inputs = Inputs::default();
     for (name, shape, data) in given {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "{name}");
-        inputs.tensors.insert((*name).into(), Array::new(shape.to_vec(), data.to_vec()));
+        inputs
+            .tensors
+            .insert((*name).into(), Array::new(shape.to_vec(), data.to_vec()));
     }
-    inputs.scalars.extend(scalars.iter().map(|(n, v)| ((*n).into(), *v)));
+    inputs
+        .scalars
+        .extend(scalars.iter().map(|(n, v)| ((*n).into(), *v)));
     let found = eval(&programs[0], &inputs).unwrap_or_else(|e| panic!("{}\n{e}", programs[0]));
-    programs[0].outputs.iter().map(|o| found[&o.name].data.clone()).collect()
+    programs[0]
+        .outputs
+        .iter()
+        .map(|o| found[&o.name].data.clone())
+        .collect()
 }
 
 fn close(found: &[f64], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{found:?}");
     for (a, b) in found.iter().zip(expected) {
-        assert!((a - b).abs() < 1e-12 || a == b, "{found:?} is not {expected:?}");
+        assert!(
+            (a - b).abs() < 1e-12 || a == b,
+            "{found:?} is not {expected:?}"
+        );
     }
 }
 
 #[test]
 fn reads_outside_of_a_tensor_are_zero() {
     let text = "mixer m(x: [T], h: [W]) -> y: [T] { y[t] = sum[w](h[w] * x[t - w]) }";
-    close(&run(text, &[("x", &[3], &[1., 2., 3.]), ("h", &[2], &[1., 10.])], &[])[0], &[1., 12., 23.]);
+    close(
+        &run(
+            text,
+            &[("x", &[3], &[1., 2., 3.]), ("h", &[2], &[1., 10.])],
+            &[],
+        )[0],
+        &[1., 12., 23.],
+    );
 }
 
 #[test]
 fn heads_share_groups_in_order() {
-    let text = "mixer m(x: [B, H, T], k: [B, G, T]) -> (y: [B, H, T], z: [B, H, T]) where H % G == 0 {
+    let text =
+        "mixer m(x: [B, H, T], k: [B, G, T]) -> (y: [B, H, T], z: [B, H, T]) where H % G == 0 {
         double[t] = 2 * k[t]
         y[t] = x[t] * k[t]
         z[t] = x[t] + double[t]
     }";
     let x = [1., 2., 3., 4.];
-    let out = run(text, &[("x", &[1, 4, 1], &x), ("k", &[1, 2, 1], &[10., 100.])], &[]);
+    let out = run(
+        text,
+        &[("x", &[1, 4, 1], &x), ("k", &[1, 2, 1], &[10., 100.])],
+        &[],
+    );
     close(&out[0], &[10., 20., 300., 400.]);
     close(&out[1], &[21., 22., 203., 204.]);
 }
@@ -53,7 +76,14 @@ fn batch_axes_can_be_named_and_summed() {
         y[t] = x[t] + 10 * h + 100 * b
         total[t] = sum[h](w * x[t])
     }";
-    let out = run(text, &[("x", &[1, 2, 2], &[1., 2., 3., 4.]), ("w", &[2], &[1., 10.])], &[]);
+    let out = run(
+        text,
+        &[
+            ("x", &[1, 2, 2], &[1., 2., 3., 4.]),
+            ("w", &[2], &[1., 10.]),
+        ],
+        &[],
+    );
     close(&out[0], &[1., 2., 13., 14.]);
     close(&out[1], &[31., 42.]);
 }
@@ -94,12 +124,16 @@ fn states_with_the_same_variables_swapped() {
         o[a, e] = S[a, e]
     }";
     let x = [1., 2., 3., 4., 10., 20., 30., 40.];
-    close(&run(text, &[("x", &[2, 2, 2], &x)], &[])[0], &[11., 23., 32., 44.]);
+    close(
+        &run(text, &[("x", &[2, 2, 2], &x)], &[])[0],
+        &[11., 23., 32., 44.],
+    );
 }
 
 #[test]
 fn ranks_count_earlier_equals_first() {
-    let text = "mixer m(x: [T], v: [T]) -> (place: [T], best: [T], first: [], last: [], pick: [2]) {
+    let text =
+        "mixer m(x: [T], v: [T]) -> (place: [T], best: [T], first: [], last: [], pick: [2]) {
         place[t] = rank[t](x[t])
         best[t] = 1 if topk[t](x[t], 2) else 0
         first = argmax[t](x[t])
@@ -107,7 +141,14 @@ fn ranks_count_earlier_equals_first() {
         at[r in 2] = sum[t](t if rank[t](x[t]) == r else 0)
         pick[r] = v[at[r]]
     }";
-    let out = run(text, &[("x", &[4], &[5., 7., 7., 1.]), ("v", &[4], &[10., 20., 30., 40.])], &[]);
+    let out = run(
+        text,
+        &[
+            ("x", &[4], &[5., 7., 7., 1.]),
+            ("v", &[4], &[10., 20., 30., 40.]),
+        ],
+        &[],
+    );
     close(&out[0], &[2., 0., 1., 3.]);
     close(&out[1], &[0., 1., 1., 0.]);
     close(&out[2], &[1.]);
@@ -117,7 +158,8 @@ fn ranks_count_earlier_equals_first() {
 
 #[test]
 fn reductions() {
-    let text = "mixer m(x: [T]) -> (a: [], b: [], c: [], d: [], e: [], f: [], g: [T], h: [T], n: []) {
+    let text =
+        "mixer m(x: [T]) -> (a: [], b: [], c: [], d: [], e: [], f: [], g: [T], h: [T], n: []) {
         a = mean[t](x[t])
         b = prod[t](x[t])
         c = min[t](x[t])
@@ -130,7 +172,15 @@ fn reductions() {
     }";
     let out = run(text, &[("x", &[3], &[1., 2., 4.])], &[]);
     for (found, expected) in out.iter().zip([
-        &[7. / 3.][..], &[8.], &[1.], &[0.], &[1.], &[0.], &[1., 3., 7.], &[1., 2., 8.], &[2.],
+        &[7. / 3.][..],
+        &[8.],
+        &[1.],
+        &[0.],
+        &[1.],
+        &[0.],
+        &[1., 3., 7.],
+        &[1., 2., 8.],
+        &[2.],
     ]) {
         close(found, expected);
     }
@@ -138,7 +188,8 @@ fn reductions() {
 
 #[test]
 fn index_arithmetic_rounds_down() {
-    let text = "mixer m(x: [T], ids: int [T], w: int = 2) -> (a: [T], b: [T], c: [T], d: [T], e: [T]) {
+    let text =
+        "mixer m(x: [T], ids: int [T], w: int = 2) -> (a: [T], b: [T], c: [T], d: [T], e: [T]) {
         half = T / 2
         a[t] = floor((t - 3) / 2)
         b[t] = (t - 3) % 2
@@ -146,7 +197,10 @@ fn index_arithmetic_rounds_down() {
         d[t] = x[ids[t] + 1 - half]
         e[t] = 1 if t / w == 1 and not t == 3 else 0
     }";
-    let given: &[Given<'_>] = &[("x", &[4], &[1., 2., 3., 4.]), ("ids", &[4], &[3., 2., 1., 9.])];
+    let given: &[Given<'_>] = &[
+        ("x", &[4], &[1., 2., 3., 4.]),
+        ("ids", &[4], &[3., 2., 1., 9.]),
+    ];
     let out = run(text, given, &[]);
     close(&out[0], &[-2., -1., -1., 0.]);
     close(&out[1], &[1., 0., 1., 0.]);
@@ -165,7 +219,11 @@ fn complex_arithmetic() {
         s = abs(y) ** 2 + re(x) + im(y)
         u = x if re(x) > 5 else 2 * y + 1
     }";
-    let out = run(text, &[("x", &[2], &[1., 2.]), ("y", &[2], &[3., -1.])], &[]);
+    let out = run(
+        text,
+        &[("x", &[2], &[1., 2.]), ("y", &[2], &[3., -1.])],
+        &[],
+    );
     close(&out[0], &[4., 5.]);
     close(&out[1], &[0.1, 0.7]);
     close(&out[2], &[0., -2.]);
@@ -198,9 +256,20 @@ fn defaults_functions_and_softmax() {
     }";
     let x = [0., 2.0_f64.ln(), 6.0_f64.ln()];
     let out = run(text, &[("x", &[1, 3], &x)], &[]);
-    close(&out[0], &[(2. * x[1] + 1.) / 3. + 2. / 3., (2. * x[2] + 1.) / 3. + 2. / 3., 2. / 3.]);
+    close(
+        &out[0],
+        &[
+            (2. * x[1] + 1.) / 3. + 2. / 3.,
+            (2. * x[2] + 1.) / 3. + 2. / 3.,
+            2. / 3.,
+        ],
+    );
     close(&out[1], &[0., 0.25, 0.75]);
-    let out = run(text, &[("x", &[1, 3], &x), ("bias", &[3], &[0., 0., 3.])], &[("scale", 1.0)]);
+    let out = run(
+        text,
+        &[("x", &[1, 3], &x), ("bias", &[3], &[0., 0., 3.])],
+        &[("scale", 1.0)],
+    );
     close(&out[0], &[2. * x[1] + 2., 2. * x[2] + 3. + 2., 2.]);
 }
 
@@ -209,7 +278,11 @@ fn a_lone_mask_gives_zero_rows() {
     let text = "mixer m(q: [I], k: [J], keep: bool [J]) -> o: [I] {
         o[i] = sum[j](softmax[j](q[i] * k[j] if j <= i - 1 and keep[j] else -inf) * k[j])
     }";
-    let given: &[Given<'_>] = &[("q", &[3], &[0., 0., 0.]), ("k", &[2], &[4., 6.]), ("keep", &[2], &[1., 1.])];
+    let given: &[Given<'_>] = &[
+        ("q", &[3], &[0., 0., 0.]),
+        ("k", &[2], &[4., 6.]),
+        ("keep", &[2], &[1., 1.]),
+    ];
     close(&run(text, given, &[])[0], &[0., 4., 5.]);
 }
 
@@ -222,8 +295,14 @@ fn axis_names_stay_short_and_unique() {
     let source = Source::new("text", text);
     let program = mixc_lang::compile(&source).unwrap().remove(0);
     let printed = program.to_string();
-    assert!(printed.contains("let s[b, i, j] = sum[d](q[b, i, d] * k[b, j, d])"), "{printed}");
-    assert!(printed.contains("let o[b, i] = sum[j2](s[b, i, j2]) + sum[d2](q[b, i, d2])"), "{printed}");
+    assert!(
+        printed.contains("let s[b, i, j] = sum[d](q[b, i, d] * k[b, j, d])"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("let o[b, i] = sum[j2](s[b, i, j2]) + sum[d2](q[b, i, d2])"),
+        "{printed}"
+    );
     let axes: Vec<&str> = program.axes.keys().map(|a| &**a).collect();
     assert_eq!(axes, ["b", "d", "d2", "i", "j", "j2"]);
 }

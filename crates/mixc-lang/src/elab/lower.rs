@@ -229,7 +229,10 @@ impl<'a> Lower<'a> {
 
     /// The axis of a variable; after a mistake, when no program is built, it may have none.
     fn axis(&self, var: VarId) -> Name {
-        self.axis_of.get(&var).cloned().unwrap_or_else(|| self.vars[var.0].name.as_str().into())
+        self.axis_of
+            .get(&var)
+            .cloned()
+            .unwrap_or_else(|| self.vars[var.0].name.as_str().into())
     }
 
     fn var_axes(&self, vars: &[VarId]) -> Vec<Name> {

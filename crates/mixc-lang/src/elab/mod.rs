@@ -4,17 +4,24 @@
 //! axes of local tensors, lowering. Every pass goes on after a mistake.
 
 mod axes;
+mod calls;
 mod complex;
 mod header;
 mod hir;
 mod kinds;
 mod lower;
+mod lower_calls;
 mod lower_expr;
+mod lower_operators;
 mod lower_reduce;
 mod ranges;
+mod reads;
+mod reductions;
 mod resolve;
 mod resolve_expr;
+mod scans;
 mod size;
+mod statements;
 mod value;
 
 use crate::ast::Mixer;
