@@ -40,15 +40,14 @@ pub struct Data {
 fn weight(op: Op) -> f64 {
     match op {
         Op::Leaf(_) => 1.0,
-        Op::Map(f) if f.is_predicate() => 3.0,
+        Op::Map(f) if f.is_predicate() => 1.5,
+        Op::Online(_) => 0.5,
         Op::Map(_) => 2.0,
         Op::Add | Op::Roots => 1.2,
         Op::Sum(axes) => 1.0 + 0.3 * axes.len() as f64,
         Op::Ss { .. } => 1.0,
         Op::CumProd { .. } | Op::SufProd { .. } => 2.0,
-        Op::Reduce(..) | Op::Online(_) | Op::Scan { .. } | Op::Last { .. } | Op::CumSum { .. } => {
-            3.0
-        }
+        Op::Reduce(..) | Op::Scan { .. } | Op::Last { .. } | Op::CumSum { .. } => 3.0,
         Op::Softmax(_) => 4.0,
         Op::Merge { .. } => 8.0,
     }

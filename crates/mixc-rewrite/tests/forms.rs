@@ -50,6 +50,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
         &["online", "split-key", "two-pass"],
     ),
     ("softmax with sink", &["online", "split-key", "two-pass"]),
+    ("softmax as a ratio", &["online", "split-key"]),
     ("forget-gate softmax", &["online", "split-key", "two-pass"]),
     (
         "linear attention",
@@ -257,4 +258,36 @@ fn costs_order_the_forms_for_long_and_short_sequences() {
     let quadratic = form("quadratic").cost(&sizes, &options.device).seconds;
     let chunkwise = form("chunkwise").cost(&sizes, &options.device).seconds;
     assert!(chunkwise < quadratic);
+}
+
+/// Numerator and normaliser of a chunk use the same scores.
+#[test]
+fn sums_over_a_chunk_share_their_scores() {
+    let derived = derive(&mixers::normalised_linear_attention(), &Options::default());
+    let chunkwise = derived
+        .forms
+        .iter()
+        .find(|f| f.name == "chunkwise")
+        .unwrap();
+    let mut scores = vec![];
+    for l in chunkwise.program.lets() {
+        l.value.visit(&mut |t| {
+            let reads_both = {
+                let mut names = std::collections::BTreeSet::new();
+                t.visit(&mut |below| {
+                    if let mixc_ir::Term::Read { tensor, .. } = &**below {
+                        names.insert(tensor.clone());
+                    }
+                });
+                names.contains("q") && names.contains("k") && !names.contains("v")
+            };
+            let over_features = matches!(&**t, mixc_ir::Term::Sum { axes, .. } if axes.len() == 1);
+            let within_a_chunk = t.free_axes().len() == 3;
+            if reads_both && over_features && within_a_chunk {
+                scores.push(std::sync::Arc::as_ptr(t));
+            }
+        });
+    }
+    assert_eq!(scores.len(), 2, "one use each in numerator and normaliser");
+    assert_eq!(scores[0], scores[1]);
 }

@@ -45,6 +45,7 @@ pub const ALL: &[(&str, Generate)] = &[
     ("online-rescaled-reduction", shifted_sum),
     ("online-reduction-associative", online),
     ("max-associative", maximum),
+    ("exp-sum-ratio-is-online", exp_ratio),
 ];
 
 fn name(n: &str) -> Name {
@@ -504,4 +505,27 @@ fn maximum(r: &mut Gen) -> Node {
     }));
     assert!(matches!(node.op, Op::Reduce(..)));
     node
+}
+
+fn exp_ratio(r: &mut Gen) -> Node {
+    let e = exp(r.any("i j"));
+    let mut above = vec![e.clone(), r.any("j e f")];
+    // A row always has a key: the ratio has no value without one.
+    let mut below = vec![e];
+    if r.flip() {
+        above.push(causal("j", "i"));
+        below.push(causal("j", "i"));
+    }
+    if r.flip() {
+        below.push(r.input("j", (0.5, 2.0)));
+    }
+    above.extend(r.extra("i j e"));
+    let total_below = total("j", below);
+    let term = if r.flip() {
+        f2(Func::Div, total("j f", above), total_below)
+    } else {
+        above.push(f1(Func::Recip, total_below));
+        total("j f", above)
+    };
+    r.node(&term)
 }

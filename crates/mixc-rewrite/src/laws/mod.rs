@@ -4,6 +4,7 @@
 //! of each is said at its function.
 
 pub mod decay;
+pub mod exp_ratio;
 pub mod semiseparable;
 pub mod softmax;
 pub mod sum_product;
@@ -51,6 +52,7 @@ pub fn all() -> impl Iterator<Item = &'static Law> {
         decay::LAWS,
         semiseparable::LAWS,
         softmax::LAWS,
+        exp_ratio::LAWS,
     ]
     .into_iter()
     .flatten()

@@ -1,5 +1,6 @@
 //! Softmax, its masks, and reductions of exp in one pass with rescaling.
 
+use super::semiseparable::masks;
 use super::{Law, NumericClass, Phase};
 use crate::axes::{AxisSet, Cut, Image, Origin};
 use crate::graph::{Graph, add, constant, find_in, free, is_const, map, plus, sum};
@@ -95,8 +96,16 @@ pub const LAWS: &[Law] = &[
     },
 ];
 
+/// Whether the class is a comparison or a combination of some.
+pub(super) fn is_predicate(g: &Graph, id: Id) -> bool {
+    g[id]
+        .nodes
+        .iter()
+        .any(|n| matches!(n.op, Op::Map(f) if f.is_predicate()))
+}
+
 /// A condition as factors that are guards.
-fn guards(g: &mut Graph, condition: Id) -> Vec<Id> {
+pub(super) fn guards(g: &mut Graph, condition: Id) -> Vec<Id> {
     let conjunctions = find_in(g, condition, |x| match x.op {
         Op::Map(Func::And) | Op::Sum(AxisSet::EMPTY) => Some(x.kids.clone()),
         _ => None,
@@ -107,12 +116,7 @@ fn guards(g: &mut Graph, condition: Id) -> Vec<Id> {
     if is_const(g, condition, 1.0) {
         return vec![];
     }
-    let is_guard = !find_in(g, condition, |x| match x.op {
-        Op::Map(f) => f.is_predicate().then_some(()),
-        Op::Ss { .. } => Some(()),
-        _ => None,
-    })
-    .is_empty();
+    let is_guard = is_predicate(g, condition) || !masks(g, condition).is_empty();
     if is_guard {
         return vec![condition];
     }

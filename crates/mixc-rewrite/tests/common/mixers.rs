@@ -100,6 +100,26 @@ pub fn sink_softmax() -> Program {
         .done()
 }
 
+/// Softmax written as a ratio, without a maximum.
+pub fn exp_ratio_softmax() -> Program {
+    qkv("T K V")
+        .let_("w", "i j", select(causal("j", "i"), exp(scores()), c(0.0)))
+        .let_("z", "i", sum("u", [read("w", "i u")]))
+        .let_(
+            "o",
+            "i e",
+            sum(
+                "j",
+                [
+                    f2(Func::Div, read("w", "i j"), read("z", "i")),
+                    read("v", "j e"),
+                ],
+            ),
+        )
+        .out("o", "i e")
+        .done()
+}
+
 /// Softmax with a forget-gate bias (differences of a cumulated log gate).
 pub fn forget_gate_softmax() -> Program {
     qkv("T K V")
@@ -457,6 +477,7 @@ pub fn all() -> Vec<(&'static str, Program)> {
         ("causal softmax", causal_softmax()),
         ("window softmax with lse", window_softmax_with_lse()),
         ("softmax with sink", sink_softmax()),
+        ("softmax as a ratio", exp_ratio_softmax()),
         ("forget-gate softmax", forget_gate_softmax()),
         ("linear attention", linear_attention()),
         (
