@@ -95,7 +95,10 @@ impl Case<'_> {
 }
 
 fn check(path: &str, file: &str, case: &Case<'_>) {
-    let program = definition(path);
+    check_program(path, &definition(path), file, case);
+}
+
+fn check_program(path: &str, program: &Program, file: &str, case: &Case<'_>) {
     let bytes = std::fs::read(repository(&format!("tests/goldens/{file}.safetensors"))).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata: HashMap<String, String> = header.metadata().clone().unwrap_or_default();
@@ -141,7 +144,7 @@ fn check(path: &str, file: &str, case: &Case<'_>) {
             .scalars
             .extend(set.or(of_file).map(|value| (scalar.name.clone(), value)));
     }
-    let found = eval(&program, &inputs).unwrap_or_else(|e| panic!("{path} on {file}: {e}"));
+    let found = eval(program, &inputs).unwrap_or_else(|e| panic!("{path} on {file}: {e}"));
     assert!(!expected.is_empty(), "{path} on {file}: outputs");
     for (name, expected) in expected {
         let output = program.outputs.iter().find(|o| *o.name == *name);
@@ -277,6 +280,55 @@ fn attention_variants() {
     );
 }
 
+/// The log of the denominator is one more line in every variant.
+#[test]
+fn attention_variants_with_their_denominators() {
+    let cases = [
+        (
+            "attn_causal_softcap",
+            "softcap: f32",
+            "softcap * tanh(s[i, j] / softcap)",
+            "z[i]",
+        ),
+        (
+            "attn_causal_alibi",
+            "slopes: [B, H]",
+            "s[i, j] + slopes * (j - (J - 1))",
+            "z[i]",
+        ),
+        (
+            "attn_causal_sink",
+            "sink: [H]",
+            "s[i, j]",
+            "max(z[i], sink) + log1p(exp(-abs(z[i] - sink)))",
+        ),
+    ];
+    for (file, param, score, lse) in cases {
+        let text = format!(
+            "mixer m(q: [B, H, I, D], k: [B, G, J, D], v: [B, G, J, E], {param}, scale: f32)
+             -> (o: [B, H, I, E], lse: [B, H, I]) where H % G == 0 {{
+                s[i, j] = scale * sum[d](q[i, d] * k[j, d])
+                x[i, j] = {score} if j <= i + J - I else -inf
+                z[i] = lse[j](x[i, j])
+                lse[i] = {lse}
+                o[i, e] = sum[j](exp(x[i, j] - lse[i]) * v[j, e])
+             }}"
+        );
+        let source = Source::new(file, text);
+        let programs =
+            mixc_lang::compile(&source).unwrap_or_else(|e| panic!("{}", source.render(&e)));
+        check_program(
+            file,
+            &programs[0],
+            file,
+            &Case {
+                without: &[],
+                ..NO_LSE
+            },
+        );
+    }
+}
+
 #[test]
 fn longformer() {
     let layout: &[(&str, &str)] = &[
@@ -343,6 +395,7 @@ fn linear_attention() {
 fn retention() {
     for file in ["retention_awkward", "retention_regular"] {
         check("linear_attention/retention", file, &Case::default());
+        check("linear_attention/retention_scan", file, &Case::default());
     }
 }
 

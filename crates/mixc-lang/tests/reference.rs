@@ -42,3 +42,21 @@ fn the_reference_names_every_function_reduction_and_reserved_word() {
         );
     }
 }
+
+#[test]
+fn the_editor_grammar_knows_the_same_words() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../editors/mix.tmLanguage.json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let words: std::collections::BTreeSet<&str> = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        // In JSON a word boundary is written `\\b`, which leaves a `b` before the first word.
+        .flat_map(|w| [w, w.strip_prefix('b').unwrap_or(w)])
+        .collect();
+    let reductions = mixc_lang::builtins::Reduction::ALL.iter().map(|r| r.name());
+    for name in reductions.chain(mixc_lang::KEYWORDS.iter().copied()) {
+        assert!(
+            words.contains(name),
+            "editors/mix.tmLanguage.json does not know `{name}`"
+        );
+    }
+}
