@@ -180,6 +180,9 @@ pub struct BenchArgs {
     /// Draw the median times (.svg).
     #[arg(long)]
     pub plot: Option<PathBuf>,
+    /// Add the rows to this file, one JSON object a line, with the machine and the date.
+    #[arg(long)]
+    pub append: Option<PathBuf>,
     /// Threads (default: all).
     #[arg(long)]
     pub threads: Option<usize>,

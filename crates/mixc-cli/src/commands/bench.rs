@@ -6,7 +6,10 @@ use crate::args::{BenchArgs, Format};
 use crate::output::{ms_text, print_json, print_table};
 use indicatif::ProgressBar;
 use mixc::{BenchOptions, BenchReport, BenchRow, Error, Mixer, Series};
+use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
 
 pub fn run(args: &BenchArgs, format: Format) -> Result<Outcome, Error> {
     let mixer = Mixer::load(&args.mixer)?;
@@ -15,6 +18,9 @@ pub fn run(args: &BenchArgs, format: Format) -> Result<Outcome, Error> {
     match format {
         Format::Json => print_json(&report),
         Format::Text => print_text(&report, args),
+    }
+    if let Some(path) = &args.append {
+        append(path, &mixer, &report, threads)?;
     }
     if let Some(path) = &args.plot {
         let x = args.sweep.as_ref().map_or("", |s| s.size.as_str());
@@ -26,6 +32,46 @@ pub fn run(args: &BenchArgs, format: Format) -> Result<Outcome, Error> {
     } else {
         Outcome::Failed
     })
+}
+
+/// A row with what one needs to know to compare it with another one.
+#[derive(Serialize)]
+struct Record<'a> {
+    mixer: &'a str,
+    #[serde(flatten)]
+    row: &'a BenchRow,
+    threads: usize,
+    machine: &'a str,
+    version: &'static str,
+    date: &'a str,
+}
+
+fn append(path: &Path, mixer: &Mixer, report: &BenchReport, threads: usize) -> Result<(), Error> {
+    let failed = |reason: String| Error::Write {
+        path: path.into(),
+        reason,
+    };
+    let (machine, date) = (mixc::cpu_name(), format!("{:.0}", jiff::Timestamp::now()));
+    let mut lines = String::new();
+    for row in &report.rows {
+        let version = env!("CARGO_PKG_VERSION");
+        let record = Record {
+            mixer: &mixer.program.name,
+            row,
+            threads,
+            machine: &machine,
+            version,
+            date: &date,
+        };
+        lines += &serde_json::to_string(&record).map_err(|e| failed(e.to_string()))?;
+        lines.push('\n');
+    }
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
+    file.and_then(|mut f| f.write_all(lines.as_bytes()))
+        .map_err(|e| failed(e.to_string()))
 }
 
 /// One report for all sizes of the sweep.

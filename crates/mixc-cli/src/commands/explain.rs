@@ -82,7 +82,7 @@ fn unavailable(what: &str) -> Error {
 fn print_text(mixer: &Mixer, report: &ExplainReport) {
     println!("{}", mixer.program.name);
     for line in mixer.program.doc.lines() {
-        println!("  {}", line.trim());
+        println!("{}", format!("  {}", line.trim()).trim_end());
     }
     let row = |f: &FormLine| {
         vec![
