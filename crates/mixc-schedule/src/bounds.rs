@@ -134,6 +134,10 @@ fn indicator(condition: &T, program: &Program) -> Option<Ix> {
 
 /// Bounds on j from `ix <= 0`.
 fn at_most_zero(ix: &Ix, j: &Name, range: &dyn Fn(&Name) -> Option<(Ix, Ix)>) -> Option<Bounds> {
+    // Loop bounds are integers of the call; what a tensor holds is looked at position by position.
+    if reads_tensor(ix) {
+        return None;
+    }
     if let Some((coefficient, rest)) = linear_in(ix, j) {
         let (low, high) = interval(&rest, range)?;
         // c j + rest <= 0
@@ -193,6 +197,12 @@ fn at_most_zero(ix: &Ix, j: &Name, range: &dyn Fn(&Name) -> Option<(Ix, Ix)>) ->
     }
 }
 
+fn reads_tensor(ix: &Ix) -> bool {
+    let mut found = false;
+    ix.visit_leaves(&mut |leaf| found |= matches!(leaf, Ix::Elem(..)));
+    found
+}
+
 /// `ix` as `sign * quotient + rest` where only the quotient, a division, holds j.
 fn quotient_in<'a>(ix: &'a Ix, j: &Name) -> Option<(&'a Ix, Ix, i64)> {
     let holds = |ix: &Ix| ix.axes().contains(j);
@@ -238,13 +248,6 @@ pub fn interval(ix: &Ix, range: &dyn Fn(&Name) -> Option<(Ix, Ix)>) -> Option<(I
     }
     if ix.axes().is_empty() {
         return Some((ix.clone(), ix.clone()));
-    }
-    if let Ix::Elem(tensor, index) = ix {
-        // Known only where the whole tile reads one element.
-        let one = |ix: &Ix| interval(ix, range).and_then(|(lo, hi)| (lo == hi).then_some(lo));
-        let index: Option<Vec<Ix>> = index.iter().map(one).collect();
-        let element = Ix::Elem(tensor.clone(), index?);
-        return Some((element.clone(), element));
     }
     let (a, b) = ix.operands()?;
     let ((alo, ahi), (blo, bhi)) = (interval(a, range)?, interval(b, range)?);

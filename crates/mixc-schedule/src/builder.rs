@@ -225,22 +225,23 @@ impl<'a> Builder<'a> {
 
     /// The level at which a term's value is known.
     pub fn level_of(&self, term: &T) -> usize {
-        let axes = term.free_axes();
-        let by_axis = axes
-            .iter()
-            .filter_map(|a| self.axes.get(a))
-            .map(|a| a.level)
-            .max()
-            .unwrap_or(0);
-        let mut level = by_axis;
+        let mut axes = term.free_axes();
+        let mut level = 0;
         term.visit(&mut |t| {
+            // Where a summed axis ends may depend on a loop even if the summands do not.
+            axes.extend(t.bound_axes());
             if let Term::Read { tensor, .. } = &**t
                 && let Some(local) = self.locals.get(tensor)
             {
                 level = level.max(local.level);
             }
         });
-        level.min(self.top())
+        let by_axis = axes
+            .iter()
+            .filter_map(|a| self.axes.get(a))
+            .map(|a| a.level)
+            .max();
+        level.max(by_axis.unwrap_or(0)).min(self.top())
     }
 
     /// The value of a term that is computed already, under these or other names of its axes.

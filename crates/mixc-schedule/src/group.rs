@@ -263,19 +263,21 @@ fn aligned(program: &Program, roles: &Roles, first: &Out, out: &Out) -> Option<O
         return None;
     }
     let mut map: BTreeMap<Name, Ix> = BTreeMap::new();
-    let mut used: BTreeSet<Name> = BTreeSet::new();
-    for axis in &out.axes {
+    let mut used: BTreeSet<Name> = out
+        .axes
+        .iter()
+        .filter(|a| first.axes.contains(*a))
+        .cloned()
+        .collect();
+    for axis in out.axes.iter().filter(|a| !first.axes.contains(*a)) {
         let size = program.axes.get(axis);
-        let mut same = first
+        let target = first
             .axes
             .iter()
-            .filter(|a| program.axes.get(*a) == size && !used.contains(*a));
-        let by_name = first.axes.iter().find(|a| *a == axis && !used.contains(*a));
-        if let Some(target) = by_name.or_else(|| same.next()) {
+            .find(|a| program.axes.get(*a) == size && !used.contains(*a));
+        if let Some(target) = target {
             used.insert(target.clone());
-            if target != axis {
-                map.insert(axis.clone(), Ix::Axis(target.clone()));
-            }
+            map.insert(axis.clone(), Ix::Axis(target.clone()));
         }
     }
     let rename = |a: &Name| match map.get(a) {

@@ -76,6 +76,13 @@ fn bind_outputs(
                 continue;
             }
             let size = b.program.axes[axis].clone();
+            if size == Ix::Const(0) && outs.iter().all(|o| o.axes.contains(axis)) {
+                // Nothing to compute: an empty grid.
+                b.kernel.grid.push(GridAxis {
+                    name: format!("{axis}_none").into(),
+                    extent: size.clone(),
+                });
+            }
             match role(b.program, roles, out, axis) {
                 Role::Batch => {
                     b.kernel.grid.push(GridAxis {

@@ -171,13 +171,12 @@ pub fn reused_axes(program: &Program, term: &T) -> BTreeSet<Name> {
 
 fn innermost(program: &Program, term: &T) -> BTreeSet<Name> {
     let mut inner = BTreeSet::new();
-    term.visit(&mut |t| {
-        if let Term::Read { tensor, index } = &**t
-            && index.len() > 1
-            && program.tensor(tensor).is_some()
-        {
+    term.visit(&mut |t| match &**t {
+        Term::Read { tensor, index } if index.len() > 1 && program.tensor(tensor).is_some() => {
             inner.extend(index.iter().rev().take(2).flat_map(Ix::axes));
         }
+        Term::Ss { j, i, .. } => inner.extend([j.clone(), i.clone()]),
+        _ => {}
     });
     inner
 }

@@ -1,27 +1,44 @@
 //! Operators that have no tile statement, in terms of those that have.
 
 use crate::lower::{exp_shifted, reduce_max};
-use mixc_ir::{Func, Ix, Name, Program, ReduceOp, Stmt, T, Term};
+use mixc_ir::{Func, Ix, Let, Name, Program, ReduceOp, Stmt, T, Term};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Spells out softmax and log-sum-exp as reductions, and running sums and products along an axis
-/// that is not inside a chunk as scans.
-pub fn spell_out(program: &mut Program) {
-    let mut body = std::mem::take(&mut program.body);
-    for stmt in &mut body {
-        let lets = match stmt {
-            Stmt::Let(l) => std::slice::from_mut(l),
-            Stmt::Scan(s) => s.body.as_mut_slice(),
-        };
-        for l in lets {
-            l.value = l.value.rebuild(&mut |t| spell(program, t));
-        }
-    }
-    program.body = body;
+/// Lets made for one statement, and how many were made before.
+struct Running {
+    lets: Vec<Let>,
+    before: usize,
 }
 
-fn spell(program: &mut Program, term: T) -> T {
+/// Spells out softmax and log-sum-exp as reductions. Running sums and products along an axis that is
+/// not inside a chunk become recurrences, in lets of their own.
+pub fn spell_out(program: &mut Program) {
+    let mut lets = 0;
+    for stmt in std::mem::take(&mut program.body) {
+        let mut running = Running {
+            lets: vec![],
+            before: lets,
+        };
+        let stmt = match stmt {
+            Stmt::Let(mut l) => {
+                l.value = l.value.rebuild(&mut |t| spell(program, t, &mut running));
+                Stmt::Let(l)
+            }
+            Stmt::Scan(mut s) => {
+                for l in &mut s.body {
+                    l.value = l.value.rebuild(&mut |t| spell(program, t, &mut running));
+                }
+                Stmt::Scan(s)
+            }
+        };
+        lets += running.lets.len();
+        program.body.extend(running.lets.into_iter().map(Stmt::Let));
+        program.body.push(stmt);
+    }
+}
+
+fn spell(program: &mut Program, term: T, running: &mut Running) -> T {
     match &*term {
         Term::Softmax { axes, score, mask } => softmax(program, axes, score, mask),
         Term::Reduce {
@@ -39,28 +56,52 @@ fn spell(program: &mut Program, term: T) -> T {
             let log = Term::map(Func::Log, vec![sum]);
             Arc::new(Term::Add(vec![reduce_max(axes, mask, body), log]))
         }
-        Term::CumSum { axis, body } if !in_chunk(program, axis) => running(
-            program,
-            axis,
-            false,
-            Term::one(),
-            body.clone(),
-            Term::zero(),
-        ),
+        Term::CumSum { axis, body } if !in_chunk(program, axis) => {
+            let scan = recurrence(
+                program,
+                axis,
+                false,
+                Term::one(),
+                body.clone(),
+                Term::zero(),
+            );
+            in_let(running, &term, scan)
+        }
         Term::CumProd {
             axis,
             exclusive,
             body,
-        } if !in_chunk(program, axis) => running(
-            program,
-            axis,
-            *exclusive,
-            body.clone(),
-            Term::zero(),
-            Term::one(),
-        ),
+        } if !in_chunk(program, axis) => {
+            let scan = recurrence(
+                program,
+                axis,
+                *exclusive,
+                body.clone(),
+                Term::zero(),
+                Term::one(),
+            );
+            in_let(running, &term, scan)
+        }
         _ => term,
     }
+}
+
+/// Reads the value of a let that holds `value`, over the free axes of the term that it stands for.
+fn in_let(running: &mut Running, term: &T, value: T) -> T {
+    let axes: Vec<Name> = term.free_axes().into_iter().collect();
+    let name: Name = match running.lets.iter().find(|l| l.value == value) {
+        Some(known) => known.name.clone(),
+        None => {
+            let name: Name = format!("running_{}", running.before + running.lets.len()).into();
+            running.lets.push(Let {
+                name: name.clone(),
+                axes: axes.clone(),
+                value,
+            });
+            name
+        }
+    };
+    Term::read(&name, axes.into_iter().map(Ix::Axis).collect())
 }
 
 fn in_chunk(program: &Program, axis: &Name) -> bool {
@@ -96,7 +137,7 @@ fn softmax(program: &mut Program, axes: &[Name], score: &T, mask: &T) -> T {
     Term::product(factors)
 }
 
-fn running(program: &mut Program, axis: &Name, strict: bool, decay: T, input: T, init: T) -> T {
+fn recurrence(program: &mut Program, axis: &Name, strict: bool, decay: T, input: T, init: T) -> T {
     let j = fresh_like(program, axis);
     let map = BTreeMap::from([(axis.clone(), Ix::Axis(j.clone()))]);
     let (decay, input) = (decay.substitute(&map), input.substitute(&map));
