@@ -10,8 +10,8 @@ use egg::{Id, Language, RecExpr};
 use mixc_ir::{Name, ReduceOp};
 use std::collections::{BTreeMap, HashMap};
 
-/// Sets of traits kept per class; the cheapest ones if there are more.
-const MAX_CHOICES: usize = 48;
+/// Sets of traits kept per class; with more, the first ones found stay.
+const MAX_CHOICES: usize = 256;
 
 #[derive(Clone)]
 struct Choice {

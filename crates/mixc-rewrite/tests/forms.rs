@@ -27,7 +27,7 @@ fn every_form_equals_its_definition() {
     for (name, program) in mixers::all() {
         let derived = derive(&program, &Options::default());
         for form in &derived.forms {
-            for (t, scale) in [(18, 1.0), (19, 1.0), (1, 1.0), (19, 200.0)] {
+            for (t, scale) in [(18, 1.0), (19, 1.0), (1, 1.0), (0, 1.0), (19, 200.0)] {
                 let inputs = inputs(&program, &with_time(t), scale, 7);
                 let error = difference(&program, &form.program, &inputs);
                 if error > 1e-10 || error.is_nan() {
@@ -50,6 +50,29 @@ const EXPECTED: &[(&str, &[&str])] = &[
         &["online", "split-key", "two-pass"],
     ),
     ("softmax with sink", &["online", "split-key", "two-pass"]),
+    (
+        "strictly causal softmax",
+        &["online", "split-key", "two-pass"],
+    ),
+    (
+        "softmax behind a dense scan",
+        &["online", "split-key", "two-pass"],
+    ),
+    (
+        "hybrid",
+        &[
+            "online+associative-scan",
+            "online+chunkwise",
+            "online+recurrent",
+            "split-key+associative-scan",
+            "split-key+chunkwise",
+            "split-key+recurrent",
+            "two-pass",
+            "two-pass+associative-scan",
+            "two-pass+chunkwise",
+            "two-pass+recurrent",
+        ],
+    ),
     ("softmax as a ratio", &["online", "split-key"]),
     ("forget-gate softmax", &["online", "split-key", "two-pass"]),
     (
@@ -115,7 +138,13 @@ const EXPECTED: &[(&str, &[&str])] = &[
 #[test]
 fn every_definition_has_its_family_of_forms() {
     for (name, program) in mixers::all() {
-        let derived = derive(&program, &Options::default());
+        let derived = derive(
+            &program,
+            &Options {
+                max_forms: 20,
+                ..Options::default()
+            },
+        );
         assert_eq!(derived.forms[0].name, "plain", "{name}");
         let mut found: Vec<&str> = derived.forms[1..].iter().map(|f| f.name.as_str()).collect();
         found.sort();

@@ -100,6 +100,87 @@ pub fn sink_softmax() -> Program {
         .done()
 }
 
+/// The first position has no key.
+pub fn strictly_causal_softmax() -> Program {
+    qkv("T K V")
+        .let_(
+            "p",
+            "i j",
+            softmax("j", masked(f2(Func::Lt, at("j"), at("i")), scores())),
+        )
+        .let_("o", "i e", sum("j", [read("p", "i j"), read("v", "j e")]))
+        .let_(
+            "lse",
+            "i",
+            reduce(
+                ReduceOp::Lse,
+                "u",
+                masked(
+                    f2(Func::Lt, at("u"), at("i")),
+                    sum("d", [read("q", "i d"), read("k", "u d")]),
+                ),
+            ),
+        )
+        .out("o", "i e")
+        .out("lse", "i")
+        .done()
+}
+
+/// Softmax attention plus a gated recurrence.
+pub fn hybrid() -> Program {
+    qkv("T K V")
+        .ranged("g", "T", (f64::NEG_INFINITY, 0.0))
+        .let_("p", "i j", softmax("j", masked(causal("j", "i"), scores())))
+        .scan(
+            "t",
+            false,
+            &[("S", "a e", c(0.0), "N")],
+            &[
+                (
+                    "N",
+                    "a e",
+                    plus([
+                        mul([exp(read("g", "t")), read("S", "a e")]),
+                        mul([read("k", "t a"), read("v", "t e")]),
+                    ]),
+                ),
+                ("y", "t e", sum("d", [read("q", "t d"), read("N", "d e")])),
+            ],
+        )
+        .let_(
+            "o",
+            "i e",
+            plus([
+                sum("j", [read("p", "i j"), read("v", "j e")]),
+                read("y", "i e"),
+            ]),
+        )
+        .out("o", "i e")
+        .done()
+}
+
+/// Softmax attention over what a scan without a law leaves behind.
+pub fn softmax_behind_a_dense_scan() -> Program {
+    qkv("T K V")
+        .scan(
+            "t",
+            false,
+            &[("h", "e", c(0.0), "h1")],
+            &[
+                (
+                    "h1",
+                    "e",
+                    f1(Func::Tanh, plus([read("h", "e"), read("v", "t e")])),
+                ),
+                ("y", "t e", read("h1", "e")),
+            ],
+        )
+        .let_("p", "i j", softmax("j", masked(causal("j", "i"), scores())))
+        .let_("o", "i e", sum("j", [read("p", "i j"), read("y", "j e")]))
+        .out("o", "i e")
+        .done()
+}
+
 /// Softmax written as a ratio, without a maximum.
 pub fn exp_ratio_softmax() -> Program {
     qkv("T K V")
@@ -477,6 +558,9 @@ pub fn all() -> Vec<(&'static str, Program)> {
         ("causal softmax", causal_softmax()),
         ("window softmax with lse", window_softmax_with_lse()),
         ("softmax with sink", sink_softmax()),
+        ("strictly causal softmax", strictly_causal_softmax()),
+        ("hybrid", hybrid()),
+        ("softmax behind a dense scan", softmax_behind_a_dense_scan()),
         ("softmax as a ratio", exp_ratio_softmax()),
         ("forget-gate softmax", forget_gate_softmax()),
         ("linear attention", linear_attention()),
