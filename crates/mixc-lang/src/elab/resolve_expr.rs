@@ -90,7 +90,7 @@ impl<'m> Resolver<'m> {
         match word {
             "inf" => return self.node(HirKind::Real(f64::INFINITY), span),
             "pi" => return self.node(HirKind::Real(std::f64::consts::PI), span),
-            "int_max" => return self.node(HirKind::Int(i64::from(i32::MAX)), span),
+            "unlimited" => return self.node(HirKind::Int(super::size::UNLIMITED), span),
             "true" => return self.node(HirKind::Bool(true), span),
             "false" => return self.node(HirKind::Bool(false), span),
             _ => {}

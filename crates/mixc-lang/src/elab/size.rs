@@ -5,6 +5,9 @@ use crate::parse::did_you_mean;
 use mixc_ir::{Ix, Name};
 use mixc_text::Diagnostic;
 
+/// The value of `unlimited`: beyond every position, with room to add positions to it in 32 bits.
+pub const UNLIMITED: i64 = 1 << 30;
+
 /// What a size may be made of.
 #[derive(Clone, Debug, Default)]
 pub struct Sizes {
@@ -109,7 +112,7 @@ pub fn constant(expr: &Expr) -> Option<f64> {
         ExprKind::Name(name) => match name.name.as_str() {
             "inf" => f64::INFINITY,
             "pi" => std::f64::consts::PI,
-            "int_max" => f64::from(i32::MAX),
+            "unlimited" => UNLIMITED as f64,
             "true" => 1.0,
             "false" => 0.0,
             _ => return None,

@@ -280,7 +280,7 @@ impl Parser {
 }
 
 fn is_constant(word: &str) -> bool {
-    ["inf", "pi", "true", "false", "int_max"].contains(&word)
+    ["inf", "pi", "true", "false", "unlimited"].contains(&word)
 }
 
 /// The word nearest to a mistyped one, as a help line.

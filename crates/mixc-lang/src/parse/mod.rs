@@ -13,8 +13,22 @@ use mixc_text::{Diagnostic, Source, Span, Token, TokenKind, closest, lex};
 
 /// Words that cannot be names.
 pub const KEYWORDS: &[&str] = &[
-    "mixer", "where", "scan", "in", "reverse", "carry", "if", "else", "and", "or", "not", "inf",
-    "pi", "true", "false", "int_max",
+    "mixer",
+    "where",
+    "scan",
+    "in",
+    "reverse",
+    "carry",
+    "if",
+    "else",
+    "and",
+    "or",
+    "not",
+    "inf",
+    "pi",
+    "true",
+    "false",
+    "unlimited",
 ];
 
 /// More mistakes than this in one file help nobody.
