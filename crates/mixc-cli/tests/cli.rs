@@ -290,6 +290,147 @@ fn verify_checks_the_interpreter_against_itself() {
 }
 
 #[test]
+fn a_mixer_that_is_not_in_the_repository_is_compiled_and_verified() {
+    let folder = Folder::new();
+    let mixer = folder.mixer(RUNNING_SUM);
+    let output = mixc(&["verify", &mixer, "--format", "json"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let cases = json(&output);
+    assert!(
+        cases["cases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|c| c["target"] == "cpu" && c["ok"] == true)
+    );
+    let tensors = folder.tensors();
+    let arguments = [
+        "run",
+        &mixer,
+        "--inputs",
+        &tensors,
+        "--compare",
+        &tensors,
+        "--layout",
+        "x=T,B,y=T,B",
+        "--set",
+        "gain=2",
+        "--rename",
+        "sums=y",
+        "--format",
+        "json",
+    ];
+    assert_eq!(code(&mixc(&arguments)), 0);
+}
+
+#[test]
+fn explain_and_bench_give_the_promised_fields() {
+    let folder = Folder::new();
+    let mixer = folder.mixer(RUNNING_SUM);
+    let report = json(&mixc(&[
+        "explain",
+        &mixer,
+        "--shape",
+        "B=2,T=300",
+        "--format",
+        "json",
+    ]));
+    for form in report["forms"].as_array().unwrap() {
+        for key in [
+            "name",
+            "rules",
+            "flops",
+            "bytes",
+            "depth",
+            "predicted_ms",
+            "chosen",
+        ] {
+            assert!(!form[key].is_null(), "{key}");
+        }
+    }
+    assert_eq!(
+        report["forms"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|f| f["chosen"] == true)
+            .count(),
+        1
+    );
+    assert!(report["kernels"][0]["template"].is_string() && report["roofline_ms"].is_number());
+    let (plot, rows) = (folder.file("plot.svg"), folder.file("rows.jsonl"));
+    let arguments = [
+        "bench",
+        &mixer,
+        "--shape",
+        "B=2,T=64",
+        "--sweep",
+        "T=64..256",
+        "--samples",
+        "3",
+        "--threads",
+        "1",
+        "--plot",
+        &plot,
+        "--append",
+        &rows,
+        "--format",
+        "json",
+    ];
+    let output = mixc(&arguments);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let report = json(&output);
+    for row in report["rows"].as_array().unwrap() {
+        for key in [
+            "form",
+            "shape",
+            "target",
+            "dtype",
+            "median_ms",
+            "gflops",
+            "gbps",
+            "peak_share",
+        ] {
+            assert!(!row[key].is_null(), "{key}");
+        }
+    }
+    assert!(std::fs::read_to_string(plot).unwrap().starts_with("<svg"));
+    let lines = std::fs::read_to_string(rows).unwrap();
+    assert_eq!(
+        lines.lines().count(),
+        report["rows"].as_array().unwrap().len()
+    );
+    let line: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert!(
+        line["machine"].is_string() && line["date"].is_string() && line["mixer"] == "running_sum"
+    );
+}
+
+#[test]
+fn every_stage_can_be_printed() {
+    let folder = Folder::new();
+    let mixer = folder.mixer(RUNNING_SUM);
+    let emit = |stage: &str| {
+        let output = mixc(&["explain", &mixer, "--shape", "B=1,T=100", "--emit", stage]);
+        (
+            code(&output),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    for (stage, expected) in [
+        ("core", "program running_sum"),
+        ("forms", "program running_sum"),
+        ("tile", "kernel running_sum"),
+        ("clif", "function"),
+        ("asm", "running_sum"),
+    ] {
+        let (code, text) = emit(stage);
+        assert!(code == 0 && text.contains(expected), "{stage}: {text}");
+    }
+    assert_eq!(emit("ptx").0, 3);
+}
+
+#[test]
 fn real_attention_inputs_agree_with_their_reference() {
     let file = golden("real_minilm_l0.safetensors");
     let arguments = [

@@ -43,7 +43,7 @@ pub fn run(args: &RunArgs, format: Format) -> Result<Outcome, Error> {
                 Bundle::read(path)?
             };
             let reports = compare_run(&mixer, &result, &references, &binding, args.tol)?;
-            reports.into_iter().filter(|r| keep(r)).collect()
+            reports.into_iter().filter(keep).collect()
         }
     };
     let report = Report {
