@@ -13,6 +13,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (2, 64, 64),
         (128, 16, 64),
     ] {
+        if std::env::args()
+            .nth(1)
+            .is_some_and(|only| only != format!("{m}x{n}x{k}"))
+        {
+            continue;
+        }
         let text = format!(
             "kernel product(dims: R) {{
       in a: f32 [{m}, {k}] unit

@@ -297,7 +297,7 @@ impl Lower<'_, '_> {
             // Both pointers advance by one addition each; everything else is a constant offset.
             let mut carry = acc;
             carry.extend([v0.base, s0.base]);
-            let counted = self.e.begin_counted(whole, unroll, &carry);
+            let counted = self.e.begin_tested(whole, unroll, &carry);
             let mut inside = counted.params.clone();
             let (s, v) = (
                 inside.pop().unwrap_or(s0.base),
@@ -320,7 +320,7 @@ impl Lower<'_, '_> {
                 let by = self.e.b.ins().iconst(I64, step * unroll);
                 out.push(self.e.b.ins().iadd(p, by));
             }
-            acc = self.e.end_counted(counted, out);
+            acc = self.e.end_tested(counted, &out);
             acc.truncate(rows * scope.nv);
         } else if whole > 0 {
             acc = self.steps(&steps, v0, s0, whole, acc);

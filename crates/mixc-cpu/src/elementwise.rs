@@ -11,6 +11,10 @@ use cranelift_codegen::ir::{InstBuilder, Value};
 use mixc_ir::Name;
 use mixc_tile::{Access, Axis, Expr, Place, ReduceKind, Stmt};
 
+/// What a lane loop repeats: values carried in, values carried out.
+pub(crate) type LaneBody<'b, L> =
+    dyn FnMut(&mut L, &mut Scope, Vec<Value>) -> Lowered<Vec<Value>> + 'b;
+
 /// One fused statement.
 struct Item {
     dst: usize,
@@ -36,33 +40,19 @@ struct Nest {
 }
 
 impl<'k> Lower<'_, 'k> {
-    /// Lowers the statements at the front of `body` that fit in one nest; how many.
-    pub fn elementwise(&mut self, body: &'k [Stmt]) -> Lowered<usize> {
-        let mut count = 1;
-        while let Some(next) = body.get(count) {
-            let thin = match next {
-                Stmt::Contract {
-                    axes, dst, a, b, ..
-                } => self.is_thin(axes, dst, a, b),
-                Stmt::Map { .. } | Stmt::Reduce { .. } => true,
-                _ => false,
-            };
-            if !thin || !body[..count].iter().all(|p| fits(p, next)) {
-                break;
-            }
-            count += 1;
-        }
-        let Some(axes) = axes_of(&body[0]) else {
+    /// Lowers statements that share one nest (see [`Lower::group`]).
+    pub fn elementwise(&mut self, body: &[&'k Stmt]) -> Lowered<()> {
+        let Some(axes) = axes_of(body[0]) else {
             return Err("not an elementwise statement".into());
         };
         let mut scope = Scope::new(axes)?;
         let mut items = Vec::new();
-        for stmt in &body[..count] {
+        for stmt in body {
             items.push(self.item(&mut scope, stmt)?);
         }
         let nest = self.arrange(&mut scope, items)?;
         self.level(&mut scope, &nest, 0, vec![])?;
-        Ok(count)
+        Ok(())
     }
 
     fn item(&mut self, scope: &mut Scope, stmt: &Stmt) -> Lowered<Item> {
@@ -263,7 +253,7 @@ impl<'k> Lower<'_, 'k> {
         scope: &mut Scope,
         nv: usize,
         carry: Vec<Value>,
-        body: &mut dyn FnMut(&mut Self, &mut Scope, Vec<Value>) -> Lowered<Vec<Value>>,
+        body: &mut LaneBody<'_, Self>,
     ) -> Lowered<Vec<Value>> {
         let Some(lane) = scope.lane else {
             return body(self, scope, carry);
@@ -572,7 +562,7 @@ fn reduced_axes(stmt: &Stmt) -> Option<Vec<&Name>> {
 }
 
 /// Whether `next` can run in the innermost loop of `first`, after it.
-fn fits(first: &Stmt, next: &Stmt) -> bool {
+pub(crate) fn fits(first: &Stmt, next: &Stmt) -> bool {
     let (Some(a), Some(b)) = (axes_of(first), axes_of(next)) else {
         return false;
     };

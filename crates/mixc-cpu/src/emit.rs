@@ -503,6 +503,49 @@ impl<'f> Emit<'f> {
         results
     }
 
+    /// As [`Emit::begin_counted`], with the test at the top: each round's results then have a single
+    /// use, and Cranelift folds the loads of a chain of multiply-adds only if each link has one use.
+    pub fn begin_tested(&mut self, extent: i64, step: i64, carry: &[Value]) -> Counted {
+        let (head, inside, exit) = (self.block(), self.block(), self.block());
+        let v = self.b.append_block_param(head, I64);
+        let types: Vec<Type> = carry
+            .iter()
+            .map(|c| self.b.func.dfg.value_type(*c))
+            .collect();
+        let params = types
+            .into_iter()
+            .map(|ty| self.b.append_block_param(head, ty))
+            .collect();
+        let zero = self.b.ins().iconst(I64, 0);
+        let mut args = vec![zero];
+        args.extend_from_slice(carry);
+        self.goto(head, &args);
+        self.enter(head);
+        let bound = self.b.ins().iconst(I64, extent);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, v, bound);
+        self.branch(more, inside, exit);
+        self.enter(inside);
+        Counted {
+            var: I::V(v),
+            params,
+            blocks: Some((head, exit)),
+            step,
+            extent,
+        }
+    }
+
+    pub fn end_tested(&mut self, counted: Counted, results: &[Value]) -> Vec<Value> {
+        let (Some((head, exit)), I::V(v)) = (counted.blocks, counted.var) else {
+            return results.to_vec();
+        };
+        let next = self.add(I::V(v), I::C(counted.step));
+        let mut args = vec![self.value(next)];
+        args.extend_from_slice(results);
+        self.goto(head, &args);
+        self.enter(exit);
+        counted.params
+    }
+
     /// Opens a loop over `lo, lo + 1, ... < hi` (or from the top down) with bounds known at run time.
     pub fn begin_range(&mut self, lo: I, hi: I, reverse: bool) -> Range {
         let (head, inside, exit) = (self.block(), self.block(), self.block());

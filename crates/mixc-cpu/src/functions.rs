@@ -528,7 +528,7 @@ fn erf(e: &mut Emit, x: Value) -> Value {
         e,
         square,
         &[
-            1.128_379_1,
+            std::f32::consts::FRAC_2_SQRT_PI,
             -0.376_124_65,
             0.112_823_27,
             -0.026_811_404,

@@ -20,6 +20,7 @@ mod elementwise;
 mod emit;
 mod error;
 mod functions;
+mod group;
 mod launch;
 mod layout;
 mod lower;

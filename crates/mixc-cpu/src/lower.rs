@@ -79,16 +79,15 @@ impl<'k> Lower<'_, 'k> {
     }
 
     fn body(&mut self, body: &'k [Stmt]) -> Result<(), CompileError> {
-        let mut at = 0;
-        while at < body.len() {
-            at += self.statement(&body[at..])?;
+        for group in self.group(body) {
+            self.statement(&group)?;
         }
         Ok(())
     }
 
-    /// Lowers the first statement, and those behind it that it is fused with; how many.
-    fn statement(&mut self, body: &'k [Stmt]) -> Result<usize, CompileError> {
-        let stmt = &body[0];
+    /// Lowers a statement, or several that share a nest.
+    fn statement(&mut self, group: &[&'k Stmt]) -> Result<(), CompileError> {
+        let stmt = group[0];
         let kernel = self.k;
         let named = |what: String| CompileError::Statement {
             kernel: kernel.name.clone(),
@@ -110,7 +109,7 @@ impl<'k> Lower<'_, 'k> {
                 self.body(body)?;
                 self.env.pop();
                 self.e.end_range(range);
-                return Ok(1);
+                return Ok(());
             }
             Stmt::If {
                 cond,
@@ -123,7 +122,7 @@ impl<'k> Lower<'_, 'k> {
                 self.e.otherwise(&branches);
                 self.body(otherwise)?;
                 self.e.end_if(branches);
-                return Ok(1);
+                return Ok(());
             }
             _ => {}
         }
@@ -133,24 +132,22 @@ impl<'k> Lower<'_, 'k> {
                 dst,
                 tensor,
                 index,
-            } => self.load_tile(axes, dst, tensor, index).map(|()| 1),
+            } => self.load_tile(axes, dst, tensor, index),
             Stmt::Store {
                 axes,
                 tensor,
                 index,
                 src,
-            } => self.store_tile(axes, tensor, index, src).map(|()| 1),
+            } => self.store_tile(axes, tensor, index, src),
             Stmt::Contract {
                 axes,
                 accumulate,
                 dst,
                 a,
                 b,
-            } if !self.is_thin(axes, dst, a, b) => {
-                self.contract(axes, *accumulate, dst, a, b).map(|()| 1)
-            }
+            } if !self.is_thin(axes, dst, a, b) => self.contract(axes, *accumulate, dst, a, b),
             Stmt::Map { .. } | Stmt::Reduce { .. } | Stmt::Contract { .. } => {
-                self.elementwise(body)
+                self.elementwise(group)
             }
             Stmt::Scan {
                 axes,
@@ -160,10 +157,8 @@ impl<'k> Lower<'_, 'k> {
                 reverse,
                 dst,
                 expr,
-            } => self
-                .scan(axes, along, *kind, *exclusive, *reverse, dst, expr)
-                .map(|()| 1),
-            Stmt::For { .. } | Stmt::If { .. } => Ok(1),
+            } => self.scan(axes, along, *kind, *exclusive, *reverse, dst, expr),
+            Stmt::For { .. } | Stmt::If { .. } => Ok(()),
         };
         done.map_err(named)
     }

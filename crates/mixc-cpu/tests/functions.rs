@@ -58,7 +58,7 @@ fn samples(lo: f32, hi: f32) -> Vec<f32> {
         .map(|i| lo + (hi - lo) * (i as f32 / 60_000.0))
         .collect();
     for e in -140..128 {
-        for m in [1.0f32, 1.1, 1.37, 1.4142, 1.5, 1.7, 1.999] {
+        for m in [1.0f32, 1.1, 1.37, 1.414, 1.5, 1.7, 1.999] {
             for sign in [1.0, -1.0] {
                 let v = sign * m * 2f32.powi(e);
                 if v >= lo && v <= hi {

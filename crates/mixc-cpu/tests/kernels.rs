@@ -389,3 +389,43 @@ fn division_and_remainder_of_indices_round_down() {
             .agrees(0.0);
     }
 }
+
+#[test]
+fn statements_moved_together_keep_their_dependences() {
+    // A running maximum as an online softmax writes it: the saved value lies between the scores and
+    // their maximum, the rescaling between the exponentials and their sum.
+    let text = "kernel online(dims: N) {
+      in a: f32 [$N, 20, 24] unit
+      out c: f32 [24] unit
+      out d: f32 [24] unit
+      out h: f32 [24] unit
+      shared s: [20, 24]
+      shared u: [20, 24]
+      shared m: [24]
+      shared before: [24]
+      shared l: [24]
+      shared hist: [24]
+      map [i < 24] m[i] = -inf
+      map [i < 24] l[i] = 0.0
+      map [i < 24] hist[i] = 0.0
+      for n in 0 .. $N {
+        load [j < 20, i < 24] s[j, i] <- a[n, j, i]
+        map [j < 20, i < 24] u[j, i] = 3.0 * s[j, i]
+        map [i < 24] before[i] = m[i]
+        reduce max [j < 20, i < 24] m[i] (+)= u[j, i]
+        map [i < 24] before[i] = exp(before[i] - m[i])
+        map [j < 20, i < 24] u[j, i] = exp(u[j, i] - m[i])
+        map [i < 24] l[i] = l[i] * before[i]
+        reduce sum [j < 20, i < 24] l[i] (+)= u[j, i]
+        reduce sum [j < 20, i < 24] before[i] = u[j, i] * s[j, i]
+        map [i < 24] hist[i] = 0.5 * hist[i] + before[i]
+        map [j < 20, i < 24] u[j, i] = u[j, i] + before[i]
+        store [i < 24] h[i] <- u[7, i]
+      }
+      store [i < 24] c[i] <- l[i]
+      store [i < 24] d[i] <- hist[i] + m[i]
+    }";
+    for n in [0, 1, 5] {
+        Case::new(text).dim("N", n).agrees(5e-6);
+    }
+}

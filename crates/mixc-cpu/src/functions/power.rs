@@ -20,7 +20,7 @@ pub(super) fn pow(e: &mut Emit, x: Value, y: Value) -> Value {
         f,
         &[
             1.0,
-            0.693_147_2,
+            std::f32::consts::LN_2,
             0.240_226_43,
             0.055_503_59,
             0.009_619_002,
