@@ -1,0 +1,397 @@
+//! A parsed kernel to the compact form of [`crate::program`].
+//!
+//! In: [`ast::Entry`] and the module's variables. Out: [`Program`]. What cannot be run is reported
+//! with its line; nothing is guessed. It does not know how instructions are executed.
+
+mod alu;
+mod arithmetic;
+mod flow;
+mod memory;
+mod operands;
+mod sync;
+mod tensor;
+
+use crate::program::*;
+use crate::syntax::ast::{self, Instr, Place, Space, Statement, Ty};
+use mixc_text::Diagnostic;
+use std::collections::HashMap;
+
+pub(crate) type Built<T> = Result<T, Diagnostic>;
+
+/// Module-scope variables in the memory that all blocks see, with their addresses.
+pub type ModuleVars = HashMap<String, u64>;
+
+pub fn compile(
+    entry: &ast::Entry,
+    shared: &[ast::Variable],
+    globals: &ModuleVars,
+) -> Result<Program, Vec<Diagnostic>> {
+    let mut c = Compiler::new(entry, globals);
+    c.dynamic_base = static_shared(shared.iter().chain(&declared(&entry.body)));
+    for v in shared {
+        c.place_shared(v);
+    }
+    c.open_scope();
+    c.statements(&entry.body);
+    c.close_scope();
+    c.finish(entry)
+}
+
+/// The variables that a body declares, scopes included, in order.
+fn declared(body: &[Statement]) -> Vec<ast::Variable> {
+    let mut out = vec![];
+    for statement in body {
+        match statement {
+            Statement::Variable(v) => out.push(v.clone()),
+            Statement::Many(inner) | Statement::Block(inner) => out.append(&mut declared(inner)),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Bytes of all shared variables with a size; dynamic shared memory starts there.
+fn static_shared<'v>(variables: impl Iterator<Item = &'v ast::Variable>) -> u64 {
+    let with_size = variables.filter(|v| v.space == Space::Shared && v.elements.is_some());
+    let end = with_size.fold(0u64, |at, v| {
+        at.next_multiple_of(u64::from(v.align.max(1))) + v.bytes()
+    });
+    // The largest alignment that any access or bulk copy asks for.
+    if end == 0 {
+        0
+    } else {
+        end.next_multiple_of(128)
+    }
+}
+
+/// What a name means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Meaning {
+    Reg(Slot, Ty),
+    /// An address in a space; shared, local and param addresses start at 0.
+    Memory(Space, u64),
+    /// `%r<9>` declares a family: resolved on first use.
+    Label(usize),
+}
+
+pub(crate) struct Compiler<'a> {
+    pub code: Vec<Inst>,
+    scopes: Vec<HashMap<String, Meaning>>,
+    /// Register families `%r<9>` per scope: prefix, count, type.
+    families: Vec<Vec<(String, u32, Ty)>>,
+    /// Label index to its place in the code.
+    labels: Vec<Pc>,
+    label_names: Vec<(String, Place)>,
+    branch_tables: HashMap<String, Vec<String>>,
+    /// Branches whose targets are label indices until the end.
+    pub slots: usize,
+    pub names: Vec<String>,
+    constants: HashMap<u64, Slot>,
+    specials: HashMap<Special, Slot>,
+    globals: &'a ModuleVars,
+    shared: Vec<Placed>,
+    shared_at: u64,
+    dynamic_base: u64,
+    local_at: u64,
+    params: Vec<Param>,
+    param_at: usize,
+    pub granule: u32,
+    pub async_proxy: bool,
+    carry: Option<Slot>,
+    errors: Vec<Diagnostic>,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(entry: &ast::Entry, globals: &'a ModuleVars) -> Compiler<'a> {
+        let mut c = Compiler {
+            code: vec![],
+            scopes: vec![HashMap::new()],
+            families: vec![vec![]],
+            labels: vec![],
+            label_names: vec![],
+            branch_tables: HashMap::new(),
+            slots: 0,
+            names: vec![],
+            constants: HashMap::new(),
+            specials: HashMap::new(),
+            globals,
+            shared: vec![],
+            shared_at: 0,
+            dynamic_base: 0,
+            local_at: 0,
+            params: vec![],
+            param_at: 0,
+            granule: 16,
+            async_proxy: false,
+            carry: None,
+            errors: vec![],
+        };
+        for p in &entry.params {
+            let bytes = p.bytes() as usize;
+            c.param_at = c.param_at.next_multiple_of(p.align.max(1) as usize);
+            c.params.push(Param {
+                name: p.name.clone(),
+                offset: c.param_at,
+                bytes,
+            });
+            c.scopes[0].insert(
+                p.name.clone(),
+                Meaning::Memory(Space::Param, c.param_at as u64),
+            );
+            c.param_at += bytes;
+        }
+        c
+    }
+
+    fn place_shared(&mut self, v: &ast::Variable) {
+        let (offset, bytes) = if v.elements.is_some() {
+            let at = self.shared_at.next_multiple_of(u64::from(v.align.max(1)));
+            self.shared_at = at + v.bytes();
+            (at, v.bytes())
+        } else {
+            (self.dynamic_base, 0)
+        };
+        let scope = self.scopes.last_mut().expect("bug: no scope");
+        scope.insert(v.name.clone(), Meaning::Memory(Space::Shared, offset));
+        self.shared.push(Placed {
+            name: v.name.clone(),
+            offset,
+            bytes,
+        });
+    }
+
+    fn open_scope(&mut self) {
+        self.scopes.push(HashMap::new());
+        self.families.push(vec![]);
+    }
+
+    fn close_scope(&mut self) {
+        self.scopes.pop();
+        self.families.pop();
+    }
+
+    /// Labels may be used before they stand, so a scope's labels are declared first.
+    fn statements(&mut self, body: &[Statement]) {
+        for statement in body {
+            match statement {
+                Statement::Label(name, place) => {
+                    let index = self.labels.len();
+                    self.labels.push(NOWHERE);
+                    self.label_names.push((name.clone(), *place));
+                    let scope = self.scopes.last_mut().expect("bug: no scope");
+                    if scope.insert(name.clone(), Meaning::Label(index)).is_some() {
+                        let what = format!("line {}: `{name}` is defined twice", place.line);
+                        self.errors
+                            .push(Diagnostic::error("ptx-duplicate", place.span, what));
+                    }
+                }
+                Statement::BranchTargets(name, targets) => {
+                    self.branch_tables.insert(name.clone(), targets.clone());
+                }
+                _ => {}
+            }
+        }
+        for statement in body {
+            self.statement(statement);
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement) {
+        match statement {
+            Statement::Variable(v) => self.declare(v),
+            Statement::Many(all) => all.iter().for_each(|s| self.statement(s)),
+            Statement::Label(name, _) => {
+                if let Some(Meaning::Label(index)) = self.lookup(name) {
+                    self.labels[index] = self.code.len() as Pc;
+                }
+            }
+            Statement::BranchTargets(..) => {}
+            Statement::Block(body) => {
+                self.open_scope();
+                self.statements(body);
+                self.close_scope();
+            }
+            Statement::Instr(instr) => {
+                if let Err(error) = self.instruction(instr) {
+                    self.errors.push(error);
+                }
+            }
+        }
+    }
+
+    fn declare(&mut self, v: &ast::Variable) {
+        match v.space {
+            Space::Reg => {
+                if let Some(count) = v.count {
+                    let scope = self.families.last_mut().expect("bug: no scope");
+                    scope.push((v.name.clone(), count, v.ty));
+                } else {
+                    let slot = self.new_slot(&v.name);
+                    let scope = self.scopes.last_mut().expect("bug: no scope");
+                    scope.insert(v.name.clone(), Meaning::Reg(slot, v.ty));
+                }
+            }
+            Space::Shared => self.place_shared(v),
+            Space::Local => {
+                self.local_at = self.local_at.next_multiple_of(u64::from(v.align.max(1)));
+                let meaning = Meaning::Memory(Space::Local, self.local_at);
+                self.scopes
+                    .last_mut()
+                    .expect("bug: no scope")
+                    .insert(v.name.clone(), meaning);
+                self.local_at += v.bytes();
+            }
+            _ => self
+                .errors
+                .push(self.unsupported_at(v.place, "a declaration of this space inside a kernel")),
+        }
+    }
+
+    pub fn lookup(&mut self, name: &str) -> Option<Meaning> {
+        for depth in (0..self.scopes.len()).rev() {
+            if let Some(found) = self.scopes[depth].get(name) {
+                return Some(*found);
+            }
+            let family = self.families[depth].iter().find(|(prefix, count, _)| {
+                let digits = name.strip_prefix(prefix.as_str());
+                digits
+                    .and_then(|d| d.parse::<u32>().ok())
+                    .is_some_and(|n| n < *count)
+            });
+            if let Some(&(_, _, ty)) = family {
+                let slot = self.new_slot(name);
+                self.scopes[depth].insert(name.to_string(), Meaning::Reg(slot, ty));
+                return Some(Meaning::Reg(slot, ty));
+            }
+        }
+        self.globals
+            .get(name)
+            .map(|&address| Meaning::Memory(Space::Global, address))
+    }
+
+    pub fn new_slot(&mut self, name: &str) -> Slot {
+        self.slots += 1;
+        self.names.push(name.to_string());
+        (self.slots - 1) as Slot
+    }
+
+    /// A register that PTX does not name, for a step in the middle of an instruction.
+    pub fn temporary(&mut self) -> Slot {
+        self.new_slot("")
+    }
+
+    pub fn constant(&mut self, value: u64) -> Slot {
+        if let Some(&slot) = self.constants.get(&value) {
+            return slot;
+        }
+        let slot = self.new_slot("");
+        self.constants.insert(value, slot);
+        slot
+    }
+
+    pub fn special(&mut self, special: Special) -> Slot {
+        if let Some(&slot) = self.specials.get(&special) {
+            return slot;
+        }
+        let slot = self.new_slot("");
+        self.specials.insert(special, slot);
+        slot
+    }
+
+    /// The condition code of `add.cc` and `addc`.
+    pub fn carry_slot(&mut self) -> Slot {
+        if let Some(slot) = self.carry {
+            return slot;
+        }
+        let slot = self.new_slot("CC.CF");
+        self.carry = Some(slot);
+        slot
+    }
+
+    pub fn unsupported_at(&self, place: Place, what: &str) -> Diagnostic {
+        let message = format!(
+            "line {}: {what} is not supported by the simulator",
+            place.line
+        );
+        Diagnostic::error("ptx-unsupported", place.span, message)
+    }
+
+    pub fn unsupported(&self, i: &Instr) -> Diagnostic {
+        self.unsupported_at(i.place, &format!("`{}`", i.opcode()))
+    }
+
+    pub fn wrong(&self, i: &Instr, what: impl std::fmt::Display) -> Diagnostic {
+        let message = format!("line {}: `{}`: {what}", i.place.line, i.opcode());
+        Diagnostic::error("ptx-operand", i.place.span, message)
+    }
+
+    fn instruction(&mut self, i: &Instr) -> Built<()> {
+        match i.name.as_str() {
+            "bra" | "brx" | "ret" | "exit" | "trap" | "brkpt" | "call" => self.flow(i),
+            "ld" | "ldu" | "st" | "atom" | "red" | "cvta" | "isspacep" | "prefetch"
+            | "prefetchu" | "discard" | "applypriority" | "createpolicy" | "ldmatrix"
+            | "stmatrix" | "movmatrix" => self.memory(i),
+            "bar" | "barrier" | "membar" | "fence" | "shfl" | "vote" | "match" | "activemask"
+            | "redux" | "elect" | "mbarrier" | "griddepcontrol" | "setmaxnreg" | "nanosleep" => {
+                self.sync(i)
+            }
+            "mma" | "cp" | "wgmma" => self.tensor(i),
+            _ => self.alu(i),
+        }
+    }
+
+    pub fn emit(&mut self, i: &Instr, class: Class, op: Op, uses: Vec<Slot>) -> Built<()> {
+        let guard = match &i.guard {
+            None => None,
+            Some(g) => match self.lookup(&g.pred) {
+                Some(Meaning::Reg(slot, Ty::Pred)) => Some((slot, g.negated)),
+                _ => return Err(self.wrong(i, format!("`{}` is not a predicate register", g.pred))),
+            },
+        };
+        self.code.push(Inst {
+            op,
+            guard,
+            uses: uses.into(),
+            class,
+            place: i.place,
+            meet: NOWHERE,
+        });
+        Ok(())
+    }
+
+    fn finish(mut self, entry: &ast::Entry) -> Result<Program, Vec<Diagnostic>> {
+        // Falling off the end returns.
+        let place = self.code.last().map_or(entry.place, |i| i.place);
+        let exit = Inst {
+            op: Op::Exit,
+            guard: None,
+            uses: [].into(),
+            class: Class::Branch,
+            place,
+            meet: NOWHERE,
+        };
+        self.code.push(exit);
+        self.resolve_branches();
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        flow::set_meeting_points(&mut self.code);
+        Ok(Program {
+            name: entry.name.clone(),
+            params: self.params,
+            param_bytes: self.param_at,
+            code: self.code,
+            slots: self.slots,
+            constants: self.constants.into_iter().map(|(v, s)| (s, v)).collect(),
+            specials: self.specials.into_iter().map(|(v, s)| (s, v)).collect(),
+            names: self.names,
+            shared: self.shared,
+            shared_bytes: self.dynamic_base,
+            local_bytes: self.local_at.next_multiple_of(16),
+            granule: self.granule,
+            required_threads: entry.required_threads,
+            max_threads: entry.max_threads,
+            async_proxy: self.async_proxy,
+        })
+    }
+}

@@ -1,0 +1,435 @@
+//! One block: its warps in turns until all threads have left, nothing can move, or the limit is hit.
+
+use super::Launch;
+use super::barrier::NamedBarrier;
+use super::copy::CopyState;
+use super::mbarrier::Mbarrier;
+use super::step::Flow;
+use super::warp::{State, Warp};
+use crate::check::clock::{Clocks, bits};
+use crate::check::finding::{Finding, FindingKind, Findings, Other};
+use crate::check::shadow::{Access, Conflict, Shadow};
+use crate::counts::Counts;
+use crate::program::*;
+use std::collections::{BTreeMap, HashMap};
+
+/// Instructions that a group runs before others get their turn.
+const TURN: u32 = 2000;
+
+pub struct BlockRun<'a> {
+    pub l: &'a Launch<'a>,
+    pub id: [u32; 3],
+    pub warps: Vec<Warp>,
+    pub shared: Vec<u8>,
+    pub shared_init: Vec<bool>,
+    pub shadow: Shadow,
+    pub clocks: Clocks,
+    pub bars: Vec<NamedBarrier>,
+    pub mbars: HashMap<u32, Mbarrier>,
+    pub copies: CopyState,
+    pub bulk_groups: super::bulk::BulkGroups,
+    pub local: Vec<u8>,
+    pub local_init: Vec<bool>,
+    pub findings: Findings,
+    pub counts: Counts,
+    pub executed: u64,
+    /// Counts what other threads may wait for: stores, arrivals, exits.
+    pub events: u64,
+    pub aborted: bool,
+}
+
+impl<'a> BlockRun<'a> {
+    pub fn new(l: &'a Launch<'a>, id: [u32; 3]) -> BlockRun<'a> {
+        let threads = l.threads();
+        let warps: Vec<Warp> = (0..threads.div_ceil(32))
+            .map(|w| {
+                let lanes = (threads - w * 32).min(32) as u32;
+                Warp::new(
+                    w,
+                    if lanes == 32 {
+                        u32::MAX
+                    } else {
+                        (1 << lanes) - 1
+                    },
+                    l.program,
+                )
+            })
+            .collect();
+        let count = warps.len();
+        let shared = l.shared_bytes as usize;
+        let local = l.program.local_bytes as usize * threads;
+        let mut run = BlockRun {
+            l,
+            id,
+            warps,
+            shared: vec![0; shared],
+            shared_init: vec![false; shared],
+            shadow: Shadow::new(if l.options.races { shared } else { 0 }, l.program.granule),
+            clocks: Clocks::new(
+                count,
+                l.program.async_proxy
+                    || l.program
+                        .code
+                        .iter()
+                        .any(|i| matches!(i.op, Op::CpAsyncArrive { .. })),
+            ),
+            bars: (0..16).map(|_| NamedBarrier::default()).collect(),
+            mbars: HashMap::new(),
+            copies: CopyState::new(threads),
+            bulk_groups: HashMap::new(),
+            local: vec![0; local],
+            local_init: vec![false; local],
+            findings: Findings::default(),
+            counts: Counts::default(),
+            executed: 0,
+            events: 0,
+            aborted: false,
+        };
+        run.set_specials();
+        run
+    }
+
+    fn set_specials(&mut self) {
+        let [bx, by, _] = self.l.block;
+        for warp in &mut self.warps {
+            for &(slot, special) in &self.l.program.specials {
+                let mut values = [0u64; 32];
+                for (lane, value) in values.iter_mut().enumerate() {
+                    let t = (warp.index * 32 + lane) as u32;
+                    let bit = 1u32 << lane;
+                    *value = u64::from(match special {
+                        Special::Tid(0) => t % bx,
+                        Special::Tid(1) => t / bx % by,
+                        Special::Tid(_) => t / bx / by,
+                        Special::Ntid(axis) => self.l.block[usize::from(axis)],
+                        Special::Ctaid(axis) => self.id[usize::from(axis)],
+                        Special::Nctaid(axis) => self.l.grid[usize::from(axis)],
+                        Special::LaneId => lane as u32,
+                        Special::WarpId => warp.index as u32,
+                        Special::NWarpId => 64,
+                        Special::SmId | Special::GridId | Special::ClusterCtaRank => 0,
+                        Special::NSmId | Special::ClusterNctaRank => 1,
+                        Special::LaneMask(LaneMask::Eq) => bit,
+                        Special::LaneMask(LaneMask::Lt) => bit - 1,
+                        Special::LaneMask(LaneMask::Le) => bit | (bit - 1),
+                        Special::LaneMask(LaneMask::Gt) => !(bit | (bit - 1)),
+                        Special::LaneMask(LaneMask::Ge) => !(bit - 1),
+                        Special::DynamicShared => self.l.dynamic_shared as u32,
+                        Special::TotalShared => self.l.shared_bytes as u32,
+                    });
+                }
+                warp.regs[slot as usize] = values;
+                warp.valid[slot as usize] = u32::MAX;
+            }
+        }
+    }
+
+    /// Findings, counts, and whether the whole launch should stop.
+    pub fn run(mut self) -> (Findings, Counts, bool) {
+        let mut idle_rounds = 0;
+        loop {
+            let before = self.events;
+            let mut ran = false;
+            for w in 0..self.warps.len() {
+                ran |= self.run_warp(w);
+            }
+            if self.aborted || self.warps.iter().all(|w| w.alive() == 0) {
+                break;
+            }
+            idle_rounds = if ran && self.events != before {
+                0
+            } else {
+                idle_rounds + 1
+            };
+            // Groups that only spin wait for something that never happens.
+            if idle_rounds > if ran { 50 } else { 0 } {
+                if self.warps.iter_mut().any(Warp::break_joins) {
+                    idle_rounds = 0;
+                    continue;
+                }
+                self.report_deadlock();
+                break;
+            }
+        }
+        (self.findings, self.counts, self.aborted)
+    }
+
+    /// Gives each group of the warp that can run one turn.
+    fn run_warp(&mut self, w: usize) -> bool {
+        let mut warp = std::mem::take(&mut self.warps[w]);
+        let mut ran = false;
+        // Groups may come and go during a turn; each present at the start gets at most one.
+        let mut turns = warp.groups.len();
+        let mut g = 0;
+        while turns > 0 && g < warp.groups.len() {
+            turns -= 1;
+            if !self.can_run(&mut warp, g) {
+                g += 1;
+                continue;
+            }
+            ran = true;
+            if self.run_group(&mut warp, g) {
+                g += 1;
+            }
+            if self.aborted {
+                break;
+            }
+        }
+        self.warps[w] = warp;
+        ran
+    }
+
+    fn can_run(&mut self, warp: &mut Warp, g: usize) -> bool {
+        match warp.groups[g].state {
+            State::Running => true,
+            State::AtWarpSync => false,
+            State::AtBarrier { id, generation } => {
+                if self.bars[usize::from(id)].generation == generation {
+                    return false;
+                }
+                self.leave_barrier(warp, g, id);
+                true
+            }
+        }
+    }
+
+    /// One turn of a group. False if the group is gone or its place in the list was taken.
+    fn run_group(&mut self, warp: &mut Warp, g: usize) -> bool {
+        for _ in 0..TURN {
+            let group = &warp.groups[g];
+            if group.pc == group.meet {
+                warp.arrive(g);
+                return false;
+            }
+            match self.step(warp, g) {
+                Flow::Next => warp.groups[g].pc += 1,
+                Flow::Moved => {}
+                Flow::Blocked => return true,
+                Flow::Yield => {
+                    warp.groups[g].pc += 1;
+                    return true;
+                }
+                Flow::Gone => return false,
+            }
+            if self.executed > self.l.options.instruction_limit {
+                let pc = warp.groups[g].pc;
+                let lane = warp.groups[g].mask.trailing_zeros() as usize;
+                let limit = self.l.options.instruction_limit;
+                let what =
+                    format!("the block executed more than {limit} instructions; it may not end");
+                self.report(
+                    FindingKind::InstructionLimit,
+                    warp.index,
+                    lane,
+                    pc,
+                    None,
+                    what,
+                );
+                self.aborted = true;
+                return false;
+            }
+        }
+        // A whole turn of work is progress, unlike a failed wait.
+        self.events += 1;
+        true
+    }
+
+    pub fn thread_id(&self, thread: usize) -> [u32; 3] {
+        let [bx, by, _] = self.l.block;
+        let t = thread as u32;
+        [t % bx, t / bx % by, t / bx / by]
+    }
+
+    pub fn report(
+        &mut self,
+        kind: FindingKind,
+        warp: usize,
+        lane: usize,
+        pc: Pc,
+        address: Option<u64>,
+        message: String,
+    ) {
+        self.report_full(kind, warp, lane, pc, address, message, None);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn report_full(
+        &mut self,
+        kind: FindingKind,
+        warp: usize,
+        lane: usize,
+        pc: Pc,
+        address: Option<u64>,
+        message: String,
+        other: Option<Access>,
+    ) {
+        let thread = self.thread_id(warp * 32 + lane);
+        let other = other.map(|a| {
+            let (line, text) = self.l.line_text(a.pc);
+            let actor = if self.clocks.is_agent(a.actor) {
+                0
+            } else {
+                a.actor as usize
+            };
+            Other {
+                line,
+                text,
+                thread: self.thread_id(actor),
+            }
+        });
+        let object = address.and_then(|a| self.object(a));
+        let (id, l) = (self.id, self.l);
+        self.findings.add(kind, pc, || {
+            let (line, text) = l.line_text(pc);
+            Finding {
+                kind,
+                message,
+                line,
+                text,
+                block: id,
+                thread,
+                address,
+                object,
+                other,
+                occurrences: 1,
+            }
+        });
+    }
+
+    /// The parameter or variable that a generic address belongs to.
+    fn object(&self, address: u64) -> Option<String> {
+        use super::access::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW_BITS};
+        let offset = address & ((1 << WINDOW_BITS) - 1);
+        match address >> WINDOW_BITS {
+            SHARED_WINDOW => {
+                let holds = |v: &&Placed| {
+                    v.offset <= offset && (v.bytes == 0 || offset < v.offset + v.bytes)
+                };
+                let variable = self.l.program.shared.iter().rfind(holds);
+                Some(match variable {
+                    Some(v) => format!("shared variable `{}`, byte {}", v.name, offset - v.offset),
+                    None => format!("shared memory, byte {offset} of {}", self.shared.len()),
+                })
+            }
+            LOCAL_WINDOW => Some(format!("local memory, byte {offset}")),
+            PARAM_WINDOW => {
+                let param = self
+                    .l
+                    .program
+                    .params
+                    .iter()
+                    .rfind(|p| p.offset as u64 <= offset)?;
+                Some(format!(
+                    "parameter `{}` itself, byte {}",
+                    param.name,
+                    offset - param.offset as u64
+                ))
+            }
+            _ => {
+                let (buffer, offset, name) = self.l.find(address)?;
+                Some(format!("{name}, byte {offset} of {}", buffer.len))
+            }
+        }
+    }
+
+    /// Turns a conflict of the access records into a finding.
+    pub fn report_conflict(
+        &mut self,
+        conflict: Conflict,
+        warp: usize,
+        lane: usize,
+        pc: Pc,
+        at: u32,
+    ) {
+        let address = Some(super::access::shared_address(at));
+        let (kind, message, other) = match conflict {
+            Conflict::Race(other) => {
+                let same_warp =
+                    !self.clocks.is_agent(other.actor) && other.actor as usize / 32 == warp;
+                let what = if self.clocks.is_agent(other.actor) {
+                    "an asynchronous copy or product uses the same shared memory, and nothing waits for it"
+                } else if same_warp {
+                    "another lane of the warp uses the same shared memory, and no `bar.warp.sync` or barrier orders the two"
+                } else {
+                    "another thread uses the same shared memory, and no barrier orders the two"
+                };
+                (FindingKind::Race, what, other)
+            }
+            Conflict::Pending(other) => (
+                FindingKind::ReadBeforeWait,
+                "a `cp.async` to this address has not been waited for",
+                other,
+            ),
+            Conflict::NeedsProxyFence(other) => (
+                FindingKind::MissingProxyFence,
+                "an asynchronous read of ordinary stores that no `fence.proxy.async` makes visible",
+                other,
+            ),
+        };
+        self.report_full(
+            kind,
+            warp,
+            lane,
+            pc,
+            address,
+            message.to_string(),
+            Some(other),
+        );
+    }
+
+    /// Nothing can move: names every place where threads wait.
+    fn report_deadlock(&mut self) {
+        let mut waiting: BTreeMap<Pc, (usize, usize, usize)> = BTreeMap::new();
+        for warp in &self.warps {
+            for group in &warp.groups {
+                let lane = group.mask.trailing_zeros() as usize;
+                let entry = waiting.entry(group.pc).or_insert((warp.index, lane, 0));
+                entry.2 += group.mask.count_ones() as usize;
+            }
+        }
+        let exited: u32 = self
+            .warps
+            .iter()
+            .map(|w| (w.lanes & w.exited).count_ones())
+            .sum();
+        let places: Vec<String> = waiting
+            .iter()
+            .map(|(&pc, (_, _, n))| {
+                let (line, text) = self.l.line_text(pc);
+                format!("{n} threads at line {line} (`{text}`)")
+            })
+            .collect();
+        let mut message = format!(
+            "threads wait for each other for ever: {}",
+            places.join(", ")
+        );
+        if exited > 0 {
+            message.push_str(&format!("; {exited} threads have left"));
+        }
+        if let Some((&pc, &(warp, lane, _))) = waiting.iter().next() {
+            self.report(FindingKind::Deadlock, warp, lane, pc, None, message);
+        }
+    }
+
+    /// Reports operands that were never written, once; they count as written from then on.
+    pub fn check_uses(&mut self, warp: &mut Warp, uses: &[Slot], mask: u32, pc: Pc) {
+        for &slot in uses {
+            let missing = mask & !warp.valid[slot as usize];
+            if missing != 0 {
+                let lane = bits(missing).next().unwrap_or(0);
+                let name = &self.l.program.names[slot as usize];
+                let name = if name.is_empty() { "an operand" } else { name };
+                let what = format!("`{name}` is read but was never written");
+                self.report(
+                    FindingKind::UninitRegister,
+                    warp.index,
+                    lane,
+                    pc,
+                    None,
+                    what,
+                );
+                warp.valid[slot as usize] |= missing;
+            }
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! One instruction of one group of lanes.
+
+use super::block::BlockRun;
+use super::warp::{State, Warp, whole_warp};
+use crate::check::clock::{Release, bits};
+use crate::check::finding::FindingKind;
+use crate::numeric::LaneFn;
+use crate::program::*;
+
+/// What becomes of the group after an instruction.
+pub enum Flow {
+    /// On to the next instruction.
+    Next,
+    /// The group's place has been set.
+    Moved,
+    /// The group waits; it does not move.
+    Blocked,
+    /// On to the next instruction, after other groups had their turn.
+    Yield,
+    /// The group has ended.
+    Gone,
+}
+
+impl<'a> BlockRun<'a> {
+    #[inline]
+    pub fn step(&mut self, warp: &mut Warp, g: usize) -> Flow {
+        let pc = warp.groups[g].pc;
+        let active = warp.groups[g].mask;
+        let program = self.l.program;
+        let inst = &program.code[pc as usize];
+        let mask = match inst.guard {
+            None => active,
+            Some((p, negated)) => {
+                if warp.valid[p as usize] & active != active {
+                    self.check_uses(warp, &[p], active, pc);
+                }
+                warp.predicate(p, negated) & active
+            }
+        };
+        self.executed += 1;
+        self.counts.warp[inst.class as usize] += 1;
+        self.counts.thread[inst.class as usize] += u64::from(mask.count_ones());
+        if mask == 0 {
+            return Flow::Next;
+        }
+        if inst
+            .uses
+            .iter()
+            .any(|&s| warp.valid[s as usize] & mask != mask)
+        {
+            self.check_uses(warp, &inst.uses, mask, pc);
+        }
+        if let Op::Alu { f, d, a } = &inst.op {
+            run_alu(warp, *f, *d, a, mask);
+            if warp.wgmma.watching() {
+                self.wgmma_register_write(warp, *d, pc, mask);
+            }
+            return Flow::Next;
+        }
+        if warp.wgmma.watching() {
+            self.wgmma_check_registers(warp, inst, pc, mask);
+        }
+        if whole_warp(&inst.op) && (mask != u32::MAX || warp.lanes != u32::MAX) {
+            let missing = (!mask).count_ones();
+            let what =
+                format!("all 32 lanes must execute this instruction together; {missing} do not");
+            self.report(
+                FindingKind::Divergent,
+                warp.index,
+                mask.trailing_zeros() as usize,
+                pc,
+                None,
+                what,
+            );
+        }
+        self.execute(warp, g, inst, mask, pc)
+    }
+
+    fn execute(&mut self, warp: &mut Warp, g: usize, inst: &'a Inst, mask: u32, pc: Pc) -> Flow {
+        match &inst.op {
+            Op::Alu { f, d, a } => run_alu(warp, *f, *d, a, mask),
+            Op::Convert { c, d, a } => {
+                for lane in bits(mask) {
+                    let v = c.apply(warp.get(*a, lane));
+                    warp.set(*d, lane, v);
+                }
+            }
+            Op::ConvertPair { c, d, a, b } => {
+                for lane in bits(mask) {
+                    let v = c.apply(warp.get(*b, lane)) | c.apply(warp.get(*a, lane)) << 16;
+                    warp.set(*d, lane, v);
+                }
+            }
+            Op::Mov { d, a } => {
+                let (values, valid) = (warp.regs[*a as usize], warp.valid[*a as usize]);
+                copy(warp, *d, &values, valid, mask);
+            }
+            Op::Select { d, a, b, p } => {
+                let yes = warp.predicate(*p, false) & mask;
+                let (va, ia) = (warp.regs[*a as usize], warp.valid[*a as usize]);
+                let (vb, ib) = (warp.regs[*b as usize], warp.valid[*b as usize]);
+                copy(warp, *d, &va, ia, yes);
+                copy(warp, *d, &vb, ib, mask & !yes);
+            }
+            Op::Pack {
+                d,
+                parts,
+                bits: width,
+            } => pack(warp, *d, parts, *width, mask),
+            Op::Unpack {
+                parts,
+                a,
+                bits: width,
+            } => {
+                let (values, valid) = (warp.regs[*a as usize], warp.valid[*a as usize]);
+                let part_mask = crate::numeric::convert::mask(*width);
+                for (n, part) in parts.iter().enumerate() {
+                    if let Some(d) = part {
+                        let values = values.map(|v| v >> (n as u32 * width) & part_mask);
+                        copy(warp, *d, &values, valid, mask);
+                    }
+                }
+            }
+            Op::Clock { d } => warp.write(*d, mask, &[self.executed; 32]),
+            Op::Branch { to } => return branch(warp, g, mask, *to, inst.meet),
+            Op::BranchTable { index, targets } => {
+                return self.branch_table(warp, g, inst, mask, *index, targets);
+            }
+            Op::Exit => return self.exit(warp, g, mask),
+            Op::Trap => {
+                let lane = mask.trailing_zeros() as usize;
+                self.report(
+                    FindingKind::Trap,
+                    warp.index,
+                    lane,
+                    pc,
+                    None,
+                    "the kernel trapped".to_string(),
+                );
+                self.aborted = true;
+                return Flow::Blocked;
+            }
+            Op::Nop | Op::Fence => {}
+            Op::ProxyFence => self.clocks.proxy_fence(warp.index, mask),
+            Op::Load { .. } => self.load(warp, mask, pc),
+            Op::Store { .. } => self.store(warp, mask, pc),
+            Op::Atomic { .. } => self.atomic(warp, mask, pc),
+            Op::ToGeneric { .. } | Op::FromGeneric { .. } | Op::IsSpace { .. } => {
+                self.convert_address(warp, mask, pc)
+            }
+            Op::Barrier { .. } => return self.barrier(warp, g, mask, pc),
+            Op::WarpSync { mask: m }
+            | Op::Shuffle { mask: m, .. }
+            | Op::Vote { mask: m, .. }
+            | Op::Match { mask: m, .. }
+            | Op::Redux { mask: m, .. }
+            | Op::Elect { mask: m, .. } => return self.warp_wide(warp, g, inst, *m, mask, pc),
+            Op::ActiveMask { d } => warp.write(*d, mask, &[u64::from(mask); 32]),
+            Op::Mma(mma) => self.mma(warp, mma, mask),
+            Op::LdMatrix { .. } => self.ldmatrix(warp, mask, pc),
+            Op::StMatrix { .. } => self.stmatrix(warp, mask, pc),
+            Op::MovMatrix { d, a } => super::matrix::movmatrix(warp, *d, *a, mask),
+            Op::CpAsync { .. } => self.cp_async(warp, mask, pc),
+            Op::CpAsyncCommit => self.cp_async_commit(warp, mask),
+            Op::CpAsyncWait { pending } => self.cp_async_wait(warp, mask, *pending),
+            Op::CpAsyncArrive { .. } => self.cp_async_arrive(warp, mask, pc),
+            Op::Mbarrier { .. } => return self.mbarrier(warp, mask, pc),
+            Op::BulkLoad { .. }
+            | Op::BulkStore { .. }
+            | Op::TensorLoad { .. }
+            | Op::TensorStore { .. } => {
+                self.bulk(warp, mask, pc);
+            }
+            Op::BulkCommit => self.bulk_commit(warp, mask),
+            Op::BulkWait { pending } => self.bulk_wait(warp, mask, *pending),
+            Op::Wgmma(w) => self.wgmma(warp, w, mask, pc),
+            Op::WgmmaFence => self.wgmma_fence(warp),
+            Op::WgmmaCommit => self.wgmma_commit(warp),
+            Op::WgmmaWait { pending } => self.wgmma_wait(warp, *pending),
+        }
+        Flow::Next
+    }
+
+    fn exit(&mut self, warp: &mut Warp, g: usize, mask: u32) -> Flow {
+        let all = warp.groups[g].mask == mask;
+        if !all {
+            warp.groups[g].pc += 1;
+        }
+        warp.exit(g, mask);
+        self.events += 1;
+        // Warp-wide instructions no longer wait for lanes that have left.
+        for group in warp
+            .groups
+            .iter_mut()
+            .filter(|g| g.state == State::AtWarpSync)
+        {
+            group.state = State::Running;
+        }
+        self.barriers_after_exit(warp);
+        if all { Flow::Gone } else { Flow::Moved }
+    }
+
+    fn branch_table(
+        &mut self,
+        warp: &mut Warp,
+        g: usize,
+        inst: &Inst,
+        mask: u32,
+        index: Slot,
+        targets: &[Pc],
+    ) -> Flow {
+        let mut parts: Vec<(u32, Pc)> = vec![];
+        let mut add = |lane_mask: u32, pc: Pc| match parts.iter_mut().find(|p| p.1 == pc) {
+            Some(part) => part.0 |= lane_mask,
+            None => parts.push((lane_mask, pc)),
+        };
+        let pc = warp.groups[g].pc;
+        let mut outside = None;
+        for lane in bits(mask) {
+            let n = warp.get(index, lane) as usize;
+            match targets.get(n) {
+                Some(&to) => add(1 << lane, to),
+                None => {
+                    outside = Some((lane, n));
+                    add(1 << lane, targets[0]);
+                }
+            }
+        }
+        let rest = warp.groups[g].mask & !mask;
+        if rest != 0 {
+            add(rest, pc + 1);
+        }
+        if let Some((lane, n)) = outside {
+            let what = format!(
+                "branch index {n} is outside the table of {} targets",
+                targets.len()
+            );
+            self.report(
+                FindingKind::InvalidOperand,
+                warp.index,
+                lane,
+                pc,
+                None,
+                what,
+            );
+        }
+        if let [(_, to)] = parts[..] {
+            warp.groups[g].pc = to;
+        } else {
+            warp.diverge(g, &parts, inst.meet);
+        }
+        Flow::Moved
+    }
+
+    /// Instructions with a member mask wait until all members execute them.
+    fn warp_wide(
+        &mut self,
+        warp: &mut Warp,
+        g: usize,
+        inst: &'a Inst,
+        members: Slot,
+        mask: u32,
+        pc: Pc,
+    ) -> Flow {
+        let first = mask.trailing_zeros() as usize;
+        let wanted = warp.get(members, first) as u32;
+        if bits(mask).any(|lane| warp.get(members, lane) as u32 != wanted) {
+            let what = "the lanes name different member masks".to_string();
+            self.report(
+                FindingKind::InvalidOperand,
+                warp.index,
+                first,
+                pc,
+                None,
+                what,
+            );
+        }
+        if mask & !wanted != 0 {
+            let lane = (mask & !wanted).trailing_zeros() as usize;
+            let what = format!(
+                "a lane executes this instruction but is not in its member mask {wanted:#010x}"
+            );
+            self.report(
+                FindingKind::InvalidOperand,
+                warp.index,
+                lane,
+                pc,
+                None,
+                what,
+            );
+        }
+        let needed = wanted & warp.alive();
+        let (others, parked) = warp.parked(pc);
+        let together = mask | parked;
+        if needed & !together != 0 {
+            warp.groups[g].state = State::AtWarpSync;
+            return Flow::Blocked;
+        }
+        for other in others {
+            warp.groups[other].state = State::Running;
+            warp.groups[other].pc += 1;
+        }
+        self.events += 1;
+        match &inst.op {
+            Op::WarpSync { .. } => {
+                let mut release = Release::default();
+                self.clocks.release(warp.index, together, &mut release);
+                let acquire = self.clocks.complete(&release);
+                self.clocks.acquire(warp.index, together, &acquire, true);
+            }
+            _ => self.exchange(warp, &inst.op, together, pc),
+        }
+        Flow::Next
+    }
+}
+
+fn branch(warp: &mut Warp, g: usize, taken: u32, to: Pc, meet: Pc) -> Flow {
+    let group = &mut warp.groups[g];
+    let rest = group.mask & !taken;
+    if rest == 0 {
+        group.pc = to;
+    } else {
+        let next = group.pc + 1;
+        warp.diverge(g, &[(taken, to), (rest, next)], meet);
+    }
+    Flow::Moved
+}
+
+#[inline]
+fn run_alu(warp: &mut Warp, f: LaneFn, d: Slot, a: &[Slot; 4], mask: u32) {
+    let r = |n: usize| &warp.regs[a[n] as usize];
+    let mut out = [0; 32];
+    match f {
+        LaneFn::F1(f) => f(r(0), &mut out),
+        LaneFn::F2(f) => f(r(0), r(1), &mut out),
+        LaneFn::F3(f) => f(r(0), r(1), r(2), &mut out),
+        LaneFn::F4(f) => f(r(0), r(1), r(2), r(3), &mut out),
+    }
+    warp.write(d, mask, &out);
+}
+
+/// A move carries along whether the value was ever written.
+fn copy(warp: &mut Warp, d: Slot, values: &crate::numeric::Lanes, valid: u32, mask: u32) {
+    if mask == 0 {
+        return;
+    }
+    warp.write(d, mask, values);
+    warp.valid[d as usize] &= valid | !mask;
+}
+
+fn pack(warp: &mut Warp, d: Slot, parts: &[Slot], width: u32, mask: u32) {
+    let mut out = [0u64; 32];
+    let mut valid = u32::MAX;
+    let part_mask = crate::numeric::convert::mask(width);
+    for (n, &part) in parts.iter().enumerate() {
+        valid &= warp.valid[part as usize];
+        for (o, v) in out.iter_mut().zip(&warp.regs[part as usize]) {
+            *o |= (v & part_mask) << (n as u32 * width);
+        }
+    }
+    copy(warp, d, &out, valid, mask);
+}
