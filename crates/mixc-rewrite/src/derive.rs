@@ -24,6 +24,8 @@ pub struct Options {
     /// Most forms to return, the plain one included; the dearest are left out.
     pub max_forms: usize,
     pub device: CostModel,
+    /// Whether forms may split a chunk into chunks of its own (a secondary level).
+    pub chunks_of_chunks: bool,
 }
 
 impl Default for Options {
@@ -31,6 +33,7 @@ impl Default for Options {
         Options {
             sizes: BTreeMap::new(),
             max_forms: 8,
+            chunks_of_chunks: true,
             device: CostModel::default(),
         }
     }
@@ -147,6 +150,10 @@ fn equal_forms(
             .max()
             .unwrap_or(NumericClass::Exact);
         let program = form::program(program, closed, &g.analysis.axes, &terms);
+        if !options.chunks_of_chunks && splits_a_part(&program) {
+            report.notes.push(format!("form '{}' is left out: it splits chunks again", choice.name));
+            continue;
+        }
         forms.push(Form {
             name: choice.name,
             program,
@@ -157,6 +164,11 @@ fn equal_forms(
     forms.sort_by(|a, b| seconds(a, options).total_cmp(&seconds(b, options)));
     forms.truncate(options.max_forms.saturating_sub(1));
     Some(forms)
+}
+
+fn splits_a_part(program: &Program) -> bool {
+    let splits = &program.splits;
+    splits.iter().any(|s| splits.iter().any(|whole| whole.inner == s.axis))
 }
 
 fn seconds(form: &Form, options: &Options) -> f64 {

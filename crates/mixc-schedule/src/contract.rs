@@ -89,43 +89,43 @@ fn operands(b: &Builder, over: &[Name], free: &[Name], factors: &[T]) -> Option<
     let components = components(free, &axes_of);
     // The rows of a product with one component are its free axes; the vector has only summed axes.
     let first = components.first()?;
-    let mut side: Vec<Option<bool>> = axes_of
+    let mut side: Vec<Side> = factors
         .iter()
-        .map(|axes| {
+        .zip(&axes_of)
+        .map(|(factor, axes)| {
             let mut own = axes.iter().filter(|a| free.contains(a)).peekable();
-            own.peek()
-                .is_some()
-                .then(|| !own.any(|a| first.contains(a)))
+            if own.peek().is_some() {
+                if own.any(|a| first.contains(a)) {
+                    Side::Left
+                } else {
+                    Side::Right
+                }
+            } else if factor.is_guard() && !axes.is_empty() {
+                // Where it is 0, neither operand may be anything but 0: both are looked at.
+                Side::Both
+            } else if !axes.is_empty() && components.len() == 1 {
+                // A matrix times a vector over the summed axes: the vector is what has no free axis.
+                Side::Right
+            } else {
+                Side::Open
+            }
         })
         .collect();
-    let groups = |side: &[Option<bool>]| {
-        let pick = |want: bool| -> Vec<T> {
-            factors
+    let groups = |side: &[Side]| {
+        let pick = |want: Side| -> Vec<T> {
+            let chosen = factors
                 .iter()
                 .zip(side)
-                .filter(|(_, s)| **s == Some(want))
-                .map(|(f, _)| f.clone())
-                .collect()
+                .filter(|(_, s)| **s == want || **s == Side::Both);
+            chosen.map(|(f, _)| f.clone()).collect()
         };
-        (pick(false), pick(true))
+        (pick(Side::Left), pick(Side::Right))
     };
-    if components.len() == 1 {
-        // A matrix times a vector over the summed axes: the vector is what has no free axis.
-        for (s, axes) in side.iter_mut().zip(&axes_of) {
-            if s.is_none() && !axes.is_empty() {
-                *s = Some(true);
-            }
-        }
-    } else {
-        for n in 0..factors.len() {
-            if side[n].is_none() && !axes_of[n].is_empty() {
-                side[n] = Some(cheaper_side(b, &groups(&side)));
-            }
-        }
-    }
-    for n in 0..factors.len() {
-        if side[n].is_none() {
-            side[n] = Some(cheaper_side(b, &groups(&side)));
+    let with_axes = (0..factors.len()).filter(|n| !axes_of[*n].is_empty());
+    let without = (0..factors.len()).filter(|n| axes_of[*n].is_empty());
+    for n in with_axes.chain(without) {
+        if side[n] == Side::Open {
+            side[n] = cheaper_side(b, &groups(&side));
         }
     }
     let (left, right) = groups(&side);
@@ -133,12 +133,21 @@ fn operands(b: &Builder, over: &[Name], free: &[Name], factors: &[T]) -> Option<
         let axes: BTreeSet<Name> = group.iter().flat_map(|f| b.tile_axes(f)).collect();
         over.iter().all(|a| axes.contains(a))
     };
-    (covers(&left) && covers(&right)).then_some((left, right))
+    let product = |group: &[T]| group.iter().any(|f| !f.is_guard());
+    (covers(&left) && covers(&right) && product(&left) && product(&right)).then_some((left, right))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Left,
+    Right,
+    Both,
+    Open,
 }
 
 /// The side that a factor without free axes should join: the one computed less often, else the one
 /// that is a product already.
-fn cheaper_side(b: &Builder, (left, right): &(Vec<T>, Vec<T>)) -> bool {
+fn cheaper_side(b: &Builder, (left, right): &(Vec<T>, Vec<T>)) -> Side {
     let rank = |group: &[T]| {
         let product = Term::product(group.to_vec());
         let elements: usize = b
@@ -152,7 +161,11 @@ fn cheaper_side(b: &Builder, (left, right): &(Vec<T>, Vec<T>)) -> bool {
             elements,
         )
     };
-    rank(right) < rank(left)
+    if rank(right) < rank(left) {
+        Side::Right
+    } else {
+        Side::Left
+    }
 }
 
 fn components(free: &[Name], axes_of: &[BTreeSet<Name>]) -> Vec<BTreeSet<Name>> {

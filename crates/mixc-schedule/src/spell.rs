@@ -82,6 +82,21 @@ fn spell(program: &mut Program, term: T, running: &mut Running) -> T {
             );
             in_let(running, &term, scan)
         }
+        // The same from the other end: a recurrence over mirrored positions.
+        Term::SufProd { axis, body } if !in_chunk(program, axis) => {
+            let size = program.axes.get(axis).cloned().unwrap_or(Ix::Const(1));
+            let mirrored = size - 1 - Ix::Axis(axis.clone());
+            let map = BTreeMap::from([(axis.clone(), mirrored)]);
+            let scan = recurrence(
+                program,
+                axis,
+                true,
+                body.substitute(&map),
+                Term::zero(),
+                Term::one(),
+            );
+            in_let(running, &term, scan).substitute(&map)
+        }
         _ => term,
     }
 }

@@ -52,6 +52,8 @@ impl Mixer {
     pub fn forms(&self, sizes: &BTreeMap<Name, i64>) -> Vec<Form> {
         let options = mixc_rewrite::Options {
             sizes: sizes.clone(),
+            // The scheduler has no loop over chunks within a chunk yet.
+            chunks_of_chunks: false,
             ..mixc_rewrite::Options::default()
         };
         let derivation = mixc_rewrite::derive(&self.program, &options);

@@ -7,7 +7,7 @@ use crate::bounds::conjuncts;
 use crate::builder::{Builder, places};
 use crate::contract::{accumulate_sum, scale_in_place};
 use crate::lower::{guarded, lower};
-use mixc_ir::{Func, Term};
+use mixc_ir::{Func, T, Term};
 use mixc_tile::{Access, Expr, Place, ReduceKind, Stmt};
 
 /// The running maximum, the rescaling of what was accumulated, and this block's share.
@@ -70,6 +70,7 @@ pub fn emit_softmax(
             continue;
         }
         done.push(&node.acc);
+        let value = guarded_value(b, s, value);
         scale_in_place(b, &node.acc, &alpha, level)?;
         accumulate_sum(
             b,
@@ -80,6 +81,27 @@ pub fn emit_softmax(
         )?;
     }
     Ok(())
+}
+
+/// The values, 0 where a predicate on the streamed position alone leaves them out: what is there may
+/// be anything (the rest of a cache), and 0 times that need not be 0.
+fn guarded_value(b: &Builder, s: &Softmax, value: &T) -> T {
+    let unsettled = conjuncts(&s.mask)
+        .into_iter()
+        .filter(|p| !b.known.contains(p));
+    let guards: Vec<T> = unsettled
+        .filter(|p| {
+            let axes = b.tile_axes(p);
+            !axes.is_empty() && axes.iter().all(|a| s.over.contains(a))
+        })
+        .collect();
+    if guards.is_empty() || b.tile_axes(value).is_empty() {
+        return value.clone();
+    }
+    Term::map(
+        Func::Select,
+        vec![Term::product(guards), value.clone(), Term::zero()],
+    )
 }
 
 /// The scores of the block, -inf where masked or past the end.
