@@ -202,9 +202,8 @@ impl Parser {
         };
         let mut offset = 0i64;
         loop {
-            if self.eat('+') {
-                offset = offset.wrapping_add(self.int("an offset")?);
-            } else if self.peek() == &Tok::Punct('-') {
+            // A minus belongs to the number: `[%r1+-4]` and `[%r1-4]`.
+            if self.eat('+') || self.peek() == &Tok::Punct('-') {
                 offset = offset.wrapping_add(self.int("an offset")?);
             } else {
                 break;
