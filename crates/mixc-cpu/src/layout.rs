@@ -89,33 +89,51 @@ fn search(kernel: &Kernel) -> Vec<Layout> {
             .map(|b| Layout::with_inner(shapes[b], pick(b)))
             .collect()
     };
-    let mut best = by_classes(&[]);
-    let mut costs: Vec<f64> = work.iter().map(|w| cost(w, &best)).collect();
-    let names: Vec<usize> = classes.all();
+    let total = |layouts: &[Layout]| work.iter().map(|w| cost(w, layouts)).sum::<f64>();
+    let names = classes.all();
+    let mut seeds: Vec<(f64, Vec<Layout>)> = vec![(0.0, by_classes(&[]))];
     for first in &names {
         for second in &names {
             let layouts = by_classes(&[*first, *second]);
-            if layouts == best {
-                continue;
-            }
-            let new: Vec<f64> = work.iter().map(|w| cost(w, &layouts)).collect();
-            if new.iter().sum::<f64>() < 0.999 * costs.iter().sum::<f64>() {
-                (best, costs) = (layouts, new);
+            if seeds.iter().all(|(_, known)| *known != layouts) {
+                seeds.push((0.0, layouts));
             }
         }
     }
+    seeds
+        .iter_mut()
+        .for_each(|(cost, layouts)| *cost = total(layouts));
+    seeds.sort_by(|a, b| a.0.total_cmp(&b.0));
+    seeds.truncate(REFINED);
+    let refined = seeds
+        .into_iter()
+        .map(|(_, layouts)| refine(layouts, &shapes, &work));
+    refined
+        .min_by(|a, b| total(a).total_cmp(&total(b)))
+        .unwrap_or_else(|| by_classes(&[]))
+}
+
+/// How many starting points are refined.
+const REFINED: usize = 5;
+
+/// Changes one buffer at a time while that helps.
+fn refine(mut best: Vec<Layout>, shapes: &[&[usize]], work: &[Work]) -> Vec<Layout> {
+    let mut costs: Vec<f64> = work.iter().map(|w| cost(w, &best)).collect();
     for _ in 0..3 {
         let mut changed = false;
         for b in 0..shapes.len() {
+            if shapes[b].len() < 2 {
+                continue;
+            }
+            let touched: Vec<usize> = (0..work.len())
+                .filter(|w| work[*w].bufs.contains(&BufId(b as u32)))
+                .collect();
             for d in 0..shapes[b].len() {
                 let old = best[b].clone();
-                if old.inner == Some(d) || shapes[b].len() < 2 {
+                if old.inner == Some(d) {
                     continue;
                 }
                 best[b] = Layout::with_inner(shapes[b], Some(d));
-                let touched: Vec<usize> = (0..work.len())
-                    .filter(|w| work[*w].bufs.contains(&BufId(b as u32)))
-                    .collect();
                 let before: f64 = touched.iter().map(|w| costs[*w]).sum();
                 let after: Vec<f64> = touched.iter().map(|w| cost(&work[*w], &best)).collect();
                 if after.iter().sum::<f64>() < 0.999 * before {
