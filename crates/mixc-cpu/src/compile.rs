@@ -1,5 +1,6 @@
 //! From a kernel to machine code in this process.
 
+use crate::coalesce::coalesce;
 use crate::emit::Emit;
 use crate::error::CompileError;
 use crate::layout::{self, Layout};
@@ -82,8 +83,9 @@ pub fn compile(kernel: &Kernel, options: &Options) -> Result<Compiled, CompileEr
         .map_err(|e| codegen(e.to_string()))?;
     context.func.name = UserFuncName::user(0, id.as_u32());
 
+    let merged = coalesce(kernel);
     let slots = Slots::of(kernel);
-    let (layouts, scratch) = layout::assign(kernel);
+    let (layouts, scratch) = layout::assign(&merged);
     let mut frontend = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut context.func, &mut frontend);
     let entry = builder.create_block();
@@ -93,7 +95,7 @@ pub fn compile(kernel: &Kernel, options: &Options) -> Result<Compiled, CompileEr
     let e = Emit::new(builder, params[0], params[1], params[2], features.fma);
     let mut lower = Lower {
         e,
-        k: kernel,
+        k: &merged,
         layouts: &layouts,
         slots: &slots,
         env: Vec::new(),

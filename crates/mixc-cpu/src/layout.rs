@@ -52,10 +52,19 @@ impl Layout {
 /// Lays out all buffers; also the size of the scratch memory in bytes.
 pub(crate) fn assign(kernel: &Kernel) -> (Vec<Layout>, i64) {
     let mut layouts = search(kernel);
+    let mut used = vec![false; kernel.bufs.len()];
+    let mut work = Vec::new();
+    collect(&kernel.body, 1.0, &mut work);
+    for b in work.iter().flat_map(|w| &w.bufs) {
+        if let Some(used) = used.get_mut(b.0 as usize) {
+            *used = true;
+        }
+    }
     let mut at = 0;
-    for layout in &mut layouts {
+    for (layout, used) in layouts.iter_mut().zip(used) {
         layout.offset = at;
-        at += layout.bytes;
+        // Merging leaves buffers that nothing touches.
+        at += if used { layout.bytes } else { 0 };
     }
     // Reading whole vectors at the end of the last row stays inside.
     (layouts, at + 64)

@@ -13,6 +13,7 @@
 //! As `mixc_tile`, and: `a * b + c` may round once; functions have the error bounds stated in
 //! `functions`; sums are taken in any order.
 
+mod coalesce;
 mod compile;
 mod contract;
 mod convert;

@@ -429,3 +429,33 @@ fn statements_moved_together_keep_their_dependences() {
         Case::new(text).dim("N", n).agrees(5e-6);
     }
 }
+
+#[test]
+fn buffers_that_merge_keep_values_that_are_still_needed() {
+    // y and z can take x's place; w cannot, because x is read again, and s carries over rounds.
+    let text = "kernel merge(dims: N) {
+      in a: f32 [$N, 8, 12] unit
+      out c: f32 [$N, 8, 12] unit
+      out d: f32 [8, 12] unit
+      shared x: [8, 12]
+      shared y: [8, 12]
+      shared z: [8, 12]
+      shared w: [8, 12]
+      shared s: [8, 12]
+      shared t: [8, 12]
+      map [i < 8, j < 12] s[i, j] = 1.0
+      for n in 0 .. $N {
+        load [i < 8, j < 12] x[i, j] <- a[n, i, j]
+        map [i < 8, j < 12] w[i, j] = x[i, j] * 2.0
+        map [i < 8, j < 12] y[i, j] = x[i, j] + w[i, j]
+        map [i < 8, j < 12] z[i, j] = y[i, j] * y[i, j] + s[i, j]
+        map [i < 8, j < 12] t[i, j] = s[i, j] * 0.5
+        store [i < 8, j < 12] c[n, i, j] <- z[i, j] - t[i, j]
+        map [i < 8, j < 12] s[i, j] = z[i, j] + 0.25 * t[i, j]
+      }
+      store [i < 8, j < 12] d[i, j] <- s[i, j]
+    }";
+    for n in [0, 1, 4] {
+        Case::new(text).dim("N", n).agrees(1e-5);
+    }
+}
