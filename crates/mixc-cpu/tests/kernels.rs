@@ -152,8 +152,8 @@ fn sixteen_bit_floats_round_to_nearest_even_and_keep_specials() {
         1e-40,
         3.3895314e38,
         f32::MAX,
-        1.00390625,
-        1.01171875,
+        1.003_906_3,
+        1.011_718_8,
     ];
     data.extend(values(5, 200).iter().map(|v| v * 1e-5));
     data.extend(values(6, 200).iter().map(|v| v * 1e3));
