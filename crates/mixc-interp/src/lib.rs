@@ -25,5 +25,5 @@ mod stored;
 
 pub use array::{Array, Inputs};
 pub use error::EvalError;
-pub use run::{Env, eval, eval_term};
+pub use run::{Env, eval, eval_rounded, eval_term};
 pub use sizes::{bind_sizes, scalar_values};

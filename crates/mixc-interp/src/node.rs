@@ -117,10 +117,16 @@ pub(crate) struct Dim {
 pub(crate) struct Memory<'a> {
     pub tensors: &'a [Vec<f64>],
     pub stored: &'a [Vec<f64>],
+    /// What the result of every operation becomes; nothing else in the meaning of a program.
+    pub round: fn(f64) -> f64,
 }
 
 impl Node {
     pub fn value(&self, slots: &mut [i64], memory: &Memory) -> f64 {
+        (memory.round)(self.unrounded(slots, memory))
+    }
+
+    fn unrounded(&self, slots: &mut [i64], memory: &Memory) -> f64 {
         match self {
             Node::Const(value) => *value,
             Node::Index(ix) => ix.value(slots, memory).map_or(f64::NAN, |v| v as f64),
@@ -150,10 +156,12 @@ impl Node {
             }
             Node::Add(terms) => terms
                 .iter()
-                .fold(0.0, |sum, t| sum + t.value(slots, memory)),
+                .fold(0.0, |sum, t| (memory.round)(sum + t.value(slots, memory))),
             Node::Sum { domain, factors } => {
                 let mut sum = 0.0;
-                domain.for_each(slots, &mut |slots| sum += factors.value(slots, memory));
+                domain.for_each(slots, &mut |slots| {
+                    sum = (memory.round)(sum + factors.value(slots, memory));
+                });
                 sum
             }
             Node::Reduce {
@@ -226,7 +234,7 @@ impl Product {
             product *= value;
         }
         for factor in &self.others {
-            product *= factor.value(slots, memory);
+            product = (memory.round)(product * factor.value(slots, memory));
         }
         product
     }
@@ -239,9 +247,9 @@ impl Recurrence {
         let kept = if self.decay_is_guard && decay == 0.0 {
             0.0
         } else {
-            decay * state
+            (memory.round)(decay * state)
         };
-        kept + self.input.value(slots, memory)
+        (memory.round)(kept + self.input.value(slots, memory))
     }
 }
 

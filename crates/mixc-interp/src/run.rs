@@ -26,6 +26,16 @@ pub struct Env {
 /// Inputs that do not fit the program (see [`bind_sizes`] and [`scalar_values`]), or a program
 /// that breaks an invariant of the core IR.
 pub fn eval(program: &Program, inputs: &Inputs) -> Result<BTreeMap<Name, Array>, EvalError> {
+    eval_rounded(program, inputs, |x| x)
+}
+
+/// As [`eval`], with the result of every operation rounded: what the plainest program in a narrower
+/// type would compute.
+pub fn eval_rounded(
+    program: &Program,
+    inputs: &Inputs,
+    round: fn(f64) -> f64,
+) -> Result<BTreeMap<Name, Array>, EvalError> {
     let shapes = inputs
         .tensors
         .iter()
@@ -38,6 +48,7 @@ pub fn eval(program: &Program, inputs: &Inputs) -> Result<BTreeMap<Name, Array>,
     let scalars = scalar_values(program, &sizes, &inputs.scalars)?;
     let axes = axis_sizes(program, &sizes)?;
     let mut machine = Machine::new(&axes, &program.splits, scalars, sizes)?;
+    machine.round = round;
     for tensor in &program.tensors {
         let array = match (inputs.tensors.get(&tensor.name), tensor.default) {
             (Some(array), _) => array.clone(),
@@ -112,6 +123,7 @@ struct Machine {
     slots: Vec<i64>,
     /// Axes of everything that an output may name.
     results: BTreeMap<Name, Vec<Name>>,
+    round: fn(f64) -> f64,
 }
 
 impl Machine {
@@ -166,6 +178,7 @@ impl Machine {
             tensors: vec![],
             slots: vec![0; axes.len()],
             results: BTreeMap::new(),
+            round: |x| x,
         })
     }
 
@@ -217,6 +230,7 @@ impl Machine {
             let memory = Memory {
                 tensors: &self.tensors,
                 stored: &stored,
+                round: self.round,
             };
             let values = part.values(&mut self.slots, &memory);
             stored.push(values);
@@ -231,6 +245,7 @@ impl Machine {
         let memory = Memory {
             tensors: &self.tensors,
             stored: &stored,
+            round: self.round,
         };
         let mut points = vec![];
         compiled.domain.for_each(&mut self.slots, &mut |slots| {

@@ -187,11 +187,15 @@ type Limits = BTreeMap<Name, f64>;
 
 /// The limits of a problem.
 ///
-/// f32: 1e-5, or eight times what perturbing every input in its last place does to the exact result,
-/// whichever is larger: no algorithm in f32 can be better than the problem's condition allows.
+/// f32: the largest of 1e-5, eight times what perturbing every input in its last place does to the
+/// exact result (no algorithm in f32 can be better than the problem's condition allows), and twice the
+/// error of the definition evaluated with every operation rounded to f32.
 /// bf16, f16: twice the error of the plain computation in that type, and the f32 limit on top.
 fn limits(program: &Program, job: &Job, reference: &Outputs) -> Result<Limits, Error> {
     let perturbed = interpret(program, &perturb(program, job)?, &BTreeMap::new())?;
+    let single = mixc_interp::eval_rounded(program, &job.interp_inputs(&BTreeMap::new()), |x| {
+        f64::from(x as f32)
+    })?;
     let naive = match job.dtype {
         DType::Bf16 | DType::F16 => Some(eval_rounded(program, job, job.dtype)?),
         _ => None,
@@ -200,11 +204,10 @@ fn limits(program: &Program, job: &Job, reference: &Outputs) -> Result<Limits, E
         let error =
             |t: Option<&Tensor>| t.and_then(|t| compare(t, exact)).map_or(0.0, |c| c.rel_err);
         let condition = error(perturbed.tensors.get(name));
-        let f32_limit = if condition.is_finite() {
-            f64::max(1e-5, 8.0 * condition)
-        } else {
-            1e-5
-        };
+        let stepwise = single.get(name).map(as_tensor);
+        let finite = |x: f64| if x.is_finite() { x } else { 0.0 };
+        let f32_limit =
+            f64::max(1e-5, 8.0 * finite(condition)).max(2.0 * finite(error(stepwise.as_ref())));
         let plain = naive.as_ref().and_then(|n| n.get(name)).map(as_tensor);
         let own = 2.0 * error(plain.as_ref());
         (
