@@ -156,6 +156,9 @@ pub struct VerifyArgs {
     pub sets: Vec<Setting>,
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Combinations of sizes to draw.
+    #[arg(long, default_value_t = mixc::DEFAULT_DRAWS)]
+    pub draws: usize,
     #[arg(long, default_value = "forward")]
     pub direction: Direction,
 }

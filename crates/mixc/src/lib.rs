@@ -41,4 +41,4 @@ pub use problem::{Sizes, awkward_sizes, random_job, work};
 pub use rounded::eval_rounded;
 pub use run::{RunOptions, RunResult, compare_run, run};
 pub use target::{Direction, Target};
-pub use verify::{Case, VerifyOptions, VerifyReport, verify};
+pub use verify::{Case, DEFAULT_DRAWS, VerifyOptions, VerifyReport, verify};

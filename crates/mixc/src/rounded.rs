@@ -3,13 +3,14 @@
 
 use crate::{Error, Job};
 use mixc_interp::{Array, eval};
-use mixc_ir::{DType, Ix, Kind, Name, Output, Program, Stmt, Tensor};
+use mixc_ir::{DType, Ix, Kind, Name, Output, Program, Stmt, Tensor, Term};
 use mixc_tensor::round_to;
 use std::collections::BTreeMap;
 
 /// The outputs of `program` with every statement's results rounded to `dtype`, each statement being
-/// computed in f64 from the rounded results before it. Inside a scan nothing is rounded, so the
-/// error is, if anything, too small, and limits that follow from it are strict.
+/// computed in f64 from the rounded results before it. Inside a scan nothing is rounded, so that the
+/// error is, if anything, too small, unless its steps read what earlier steps have stored: then every
+/// operation is rounded, because stored values are what a narrow type hands on.
 pub fn eval_rounded(
     program: &Program,
     job: &Job,
@@ -25,7 +26,12 @@ pub fn eval_rounded(
             tensors: tensors.clone(),
             ..program.clone()
         };
-        for (name, mut array) in eval(&part, &known)? {
+        let arrays = if reads_back(stmt) {
+            mixc_interp::eval_rounded(&part, &known, rounding(dtype))?
+        } else {
+            eval(&part, &known)?
+        };
+        for (name, mut array) in arrays {
             array.data.iter_mut().for_each(|x| *x = round_to(dtype, *x));
             known.tensors.insert(name, array);
         }
@@ -36,6 +42,33 @@ pub fn eval_rounded(
     Ok(wanted
         .filter_map(|name| Some((name.clone(), known.tensors.remove(name)?)))
         .collect())
+}
+
+/// Whether steps of a scan read what the scan collects.
+fn reads_back(stmt: &Stmt) -> bool {
+    let Stmt::Scan(scan) = stmt else { return false };
+    let collected: Vec<&Name> = scan
+        .body
+        .iter()
+        .filter(|l| l.axes.contains(&scan.axis))
+        .map(|l| &l.name)
+        .collect();
+    let mut found = false;
+    for one in &scan.body {
+        one.value.visit(&mut |term| {
+            found |= matches!(&**term, Term::Read { tensor, .. } if collected.contains(&tensor));
+        });
+    }
+    found
+}
+
+fn rounding(dtype: DType) -> fn(f64) -> f64 {
+    match dtype {
+        DType::F16 => |x| round_to(DType::F16, x),
+        DType::Bf16 => |x| round_to(DType::Bf16, x),
+        DType::F32 => |x| round_to(DType::F32, x),
+        _ => |x| x,
+    }
 }
 
 /// What later statements can read: a let, or a scan's collected lets and last states.
@@ -75,7 +108,7 @@ fn as_input(program: &Program, result: &Output) -> Tensor {
 mod tests {
     use super::*;
     use crate::BoundInputs;
-    use mixc_ir::{Let, T, Term};
+    use mixc_ir::{Let, Scan, T};
 
     /// y[t] = x[t] + 256, z[t] = y[t] - 256.
     fn program() -> Program {
@@ -130,6 +163,52 @@ mod tests {
         assert_eq!(
             eval_rounded(&program, &job, DType::F32).unwrap()["z"].data,
             [1.0, 3.0]
+        );
+    }
+
+    #[test]
+    fn what_a_scan_hands_on_through_memory_is_rounded() {
+        // y[t] = y[t-1] + x[t]: in bf16, 256 + 1 stays 256 for ever.
+        let axes: Vec<Name> = vec!["t".into()];
+        let before = Term::read("y", vec![Ix::axis("t") - 1]);
+        let sum = T::new(Term::Add(vec![
+            before,
+            Term::read("x", vec![Ix::axis("t")]),
+        ]));
+        let y = Let {
+            name: "y".into(),
+            axes: axes.clone(),
+            value: sum,
+        };
+        let scan = Scan {
+            axis: "t".into(),
+            reverse: false,
+            carries: vec![],
+            body: vec![y],
+        };
+        let outputs = vec![Output {
+            name: "y".into(),
+            axes: axes.clone(),
+            axis_names: axes,
+        }];
+        let program = Program {
+            body: vec![Stmt::Scan(scan)],
+            outputs,
+            ..program()
+        };
+        let x = mixc_tensor::Tensor::from_f64(DType::F64, &[3], &[256.0, 1.0, 1.0]).unwrap();
+        let inputs = BoundInputs {
+            tensors: [("x".into(), x)].into(),
+            ..BoundInputs::default()
+        };
+        let job = Job::new(&program, inputs, None).unwrap();
+        assert_eq!(
+            eval_rounded(&program, &job, DType::Bf16).unwrap()["y"].data,
+            [256.0, 256.0, 256.0]
+        );
+        assert_eq!(
+            eval_rounded(&program, &job, DType::F32).unwrap()["y"].data,
+            [256.0, 257.0, 258.0]
         );
     }
 }

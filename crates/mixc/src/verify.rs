@@ -19,6 +19,8 @@ pub struct VerifyOptions {
     pub dtypes: Vec<DType>,
     pub sets: BTreeMap<String, f64>,
     pub seed: u64,
+    /// How many combinations of sizes are drawn; each is used with several patterns of inputs.
+    pub draws: usize,
     pub direction: Direction,
 }
 
@@ -50,8 +52,8 @@ pub struct VerifyReport {
     pub skipped: Vec<String>,
 }
 
-/// How many size combinations are drawn; each pattern of inputs is used with several of them.
-const SIZE_DRAWS: usize = 10;
+/// What [`VerifyOptions::draws`] is where nothing else is asked for.
+pub const DEFAULT_DRAWS: usize = 10;
 
 /// Checks a mixer. `progress` is called with (done, all).
 pub fn verify(
@@ -66,6 +68,7 @@ pub fn verify(
         ok: true,
         ..VerifyReport::default()
     };
+    let mut known: BTreeMap<Sizes, Vec<Form>> = BTreeMap::new();
     for (done, (sizes, pattern, dtype)) in problems.iter().enumerate() {
         progress(done, problems.len());
         let seed = options.seed.wrapping_add(done as u64);
@@ -80,9 +83,12 @@ pub fn verify(
             continue;
         }
         let limits = limits(program, &job, &reference)?;
-        let forms = mixer.forms(&job.sizes);
+        // The same sizes come back with other inputs and element types.
+        let forms = known
+            .entry(job.sizes.clone())
+            .or_insert_with(|| mixer.forms(&job.sizes));
         let chosen: Vec<&Form> = match &options.form {
-            Some(name) => vec![find_form(&forms, name)?],
+            Some(name) => vec![find_form(forms, name)?],
             None => forms.iter().collect(),
         };
         for form in chosen {
@@ -130,7 +136,7 @@ fn problems(program: &Program, options: &VerifyOptions) -> Result<Vec<Problem>, 
         .iter()
         .map(|(name, n)| (Name::from(name.as_str()), *n))
         .collect();
-    let sizes = awkward_sizes(program, &fixed, SIZE_DRAWS, options.seed);
+    let sizes = awkward_sizes(program, &fixed, options.draws, options.seed);
     if sizes.is_empty() {
         return Err(Error::usage(
             "no sizes satisfy the constraints of this mixer".to_owned(),

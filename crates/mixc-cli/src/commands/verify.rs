@@ -17,6 +17,7 @@ pub fn run(args: &VerifyArgs, format: Format) -> Result<Outcome, Error> {
         dtypes: args.dtype.clone(),
         sets: settings(&args.sets),
         seed: args.seed,
+        draws: args.draws,
         direction: args.direction,
     };
     // Drawn on standard error, and only where that is a terminal.
