@@ -40,8 +40,8 @@ compare() { # compare MIXER FILE [OPTIONS...]
 }
 
 # Queries, keys and values of a sentence encoder on three passages of text.
-compare attention_padded real_minilm_l0
-compare attention_padded real_minilm_l5
+compare softmax_attention real_minilm_l0
+compare softmax_attention real_minilm_l5
 compare attention_causal attn_causal_gqa_awkward $attention
 compare attention_causal attn_causal_masked_rows $attention
 compare attention_window attn_causal_window $attention

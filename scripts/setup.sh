@@ -11,7 +11,7 @@ need() { # need TOOL WHAT-FOR HOW
     fi
 }
 
-need cargo "builds everything" "Install Rust 1.88 or newer: https://rustup.rs"
+need cargo "builds everything" "Install Rust 1.95 or newer: https://rustup.rs"
 need cc "links the binaries" "Install a C tool chain: apt-get install build-essential"
 
 if command -v cargo >/dev/null 2>&1; then

@@ -4,7 +4,7 @@ use crate::ScheduleError;
 use crate::builder::{Binding, Builder, Local};
 use crate::kernel::bind_sums;
 use crate::lower::lower;
-use crate::roles::Roles;
+use crate::roles::{Roles, fitted};
 use crate::stream::prepare_streams;
 use crate::template::{Action, Condition, Range, select};
 use mixc_ir::{Ix, Let, Name, Program, Scan, T, Term};
@@ -55,18 +55,17 @@ pub fn independent_axes(scan: &Scan) -> BTreeSet<Name> {
     batch
 }
 
-/// Positions of an independent axis that one grid point works on, where nothing else is in a tile.
-const LANES: i64 = 64;
+/// Positions of the lane axis that one grid point works on.
+const LANES: usize = 64;
 
-/// The innermost axis, if every axis is independent: there is nothing else to fill a tile with.
+/// The innermost axis of the first state, if it is independent: it fills the tile's lanes instead of
+/// being a grid coordinate.
 fn lanes(scan: &Scan, independent: &BTreeSet<Name>) -> Option<Name> {
-    let states = scan.carries.iter().map(|c| &c.axes);
-    let mut axes = states.chain(scan.body.iter().map(|l| &l.axes)).flatten();
-    if axes.any(|a| *a != scan.axis && !independent.contains(a)) {
-        return None;
-    }
-    let first = scan.carries.first().map(|c| &c.axes)?;
-    first.iter().rfind(|a| **a != scan.axis).cloned()
+    let axes = scan.carries.first().map(|c| &c.axes)?;
+    axes.iter()
+        .rfind(|a| **a != scan.axis)
+        .filter(|a| independent.contains(*a))
+        .cloned()
 }
 
 fn bound(term: &T) -> BTreeSet<Name> {
@@ -98,13 +97,14 @@ pub fn lower_scan(
         let size = program.axes[axis].clone();
         if lanes.as_ref() == Some(axis) {
             let var: Name = format!("{axis}_blk").into();
+            let extent = fitted(LANES, roles.value(&size));
             b.kernel.grid.push(GridAxis {
                 name: var.clone(),
-                extent: size.clone().ceil_div(Ix::Const(LANES)),
+                extent: size.clone().ceil_div(Ix::Const(extent as i64)),
             });
             let tile = Binding::Tile {
-                base: Ix::Axis(var) * LANES,
-                extent: LANES as usize,
+                base: Ix::Axis(var) * extent as i64,
+                extent,
                 end: Some(size),
             };
             b.bind(axis, tile, 0);
