@@ -257,7 +257,7 @@ pub fn interval(ix: &Ix, range: &dyn Fn(&Name) -> Option<(Ix, Ix)>) -> Option<(I
         Ix::Sub(..) => (alo - bhi, ahi - blo),
         Ix::Min(..) => (alo.min(blo), ahi.min(bhi)),
         Ix::Max(..) => (alo.max(blo), ahi.max(bhi)),
-        Ix::Mul(..) => match (&alo == &ahi, &blo, &alo) {
+        Ix::Mul(..) => match (alo == ahi, &blo, &alo) {
             (_, Ix::Const(c), _) if fixed && *c >= 0 => (alo * *c, ahi * *c),
             (_, Ix::Const(c), _) if fixed => (ahi * *c, alo * *c),
             (true, _, Ix::Const(c)) if *c >= 0 => (blo * *c, bhi * *c),

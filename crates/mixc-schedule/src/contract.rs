@@ -40,7 +40,7 @@ pub fn lower_sum(
     let c = operand(b, &right, over, guard_ends[1])?;
     let accumulate = dst.is_some();
     let dst = dst.unwrap_or_else(|| {
-        let order = [&a, &c].map(|x| places(x)).concat();
+        let order = [&a, &c].map(places).concat();
         let order: Vec<Name> = order.into_iter().filter(|n| free.contains(n)).collect();
         b.buffer("s", &order)
     });

@@ -252,7 +252,7 @@ fn tiles_of(program: &Program, out: &Out) -> Vec<Name> {
         .cloned()
         .collect();
     if tiles.is_empty() {
-        tiles.extend(candidates().filter(|a| !outer(a)).next_back().cloned());
+        tiles.extend(candidates().rfind(|a| !outer(a)).cloned());
     }
     tiles
 }

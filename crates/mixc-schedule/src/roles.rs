@@ -56,8 +56,7 @@ impl Roles {
             l.value.visit(&mut |t| match &**t {
                 Term::Index(ix) if ix.axes().len() > 1 => axes.extend(ix.axes()),
                 Term::Map { f, args } if f.is_predicate() => {
-                    let compared: BTreeSet<Name> =
-                        args.iter().flat_map(|a| index_axes(a)).collect();
+                    let compared: BTreeSet<Name> = args.iter().flat_map(index_axes).collect();
                     if compared.len() > 1 {
                         axes.extend(compared);
                     }
