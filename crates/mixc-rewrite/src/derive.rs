@@ -151,7 +151,10 @@ fn equal_forms(
             .unwrap_or(NumericClass::Exact);
         let program = form::program(program, closed, &g.analysis.axes, &terms);
         if !options.chunks_of_chunks && splits_a_part(&program) {
-            report.notes.push(format!("form '{}' is left out: it splits chunks again", choice.name));
+            report.notes.push(format!(
+                "form '{}' is left out: it splits chunks again",
+                choice.name
+            ));
             continue;
         }
         forms.push(Form {
@@ -168,7 +171,9 @@ fn equal_forms(
 
 fn splits_a_part(program: &Program) -> bool {
     let splits = &program.splits;
-    splits.iter().any(|s| splits.iter().any(|whole| whole.inner == s.axis))
+    splits
+        .iter()
+        .any(|s| splits.iter().any(|whole| whole.inner == s.axis))
 }
 
 fn seconds(form: &Form, options: &Options) -> f64 {
