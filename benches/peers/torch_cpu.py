@@ -55,6 +55,21 @@ def chunkwise(decay, chunk=64):
     return run, flops
 
 
+def stepwise():
+    """Linear attention as a loop over time, one step after the other."""
+    q, k, v = (normal(1, HEADS, TIME, KEY, seed=n) for n in range(3))
+
+    def run():
+        state = torch.zeros(1, HEADS, KEY, VALUE)
+        out = torch.empty(1, HEADS, TIME, VALUE)
+        for t in range(TIME):
+            state = state + k[:, :, t, :, None] * v[:, :, t, None, :]
+            out[:, :, t] = (q[:, :, t, :, None] * state).sum(-2)
+        return out, state
+
+    return run, 4 * HEADS * TIME * KEY * VALUE
+
+
 def measure(run, samples):
     run()
     times = []
@@ -75,16 +90,17 @@ def main():
     attention_shape = {"B": 1, "H": HEADS, "I": TIME, "J": TIME, "D": KEY, "E": VALUE}
     recurrence_shape = {"B": 1, "H": HEADS, "T": TIME, "K": KEY, "V": VALUE}
     problems = [
-        ("attention_causal", attention_shape, attention(True)),
-        ("attention_full", attention_shape, attention(False)),
-        ("linear_attention_scan", recurrence_shape, chunkwise(False)),
-        ("simple_gla", recurrence_shape, chunkwise(True)),
+        ("attention_causal", "sdpa", attention_shape, attention(True)),
+        ("attention_full", "sdpa", attention_shape, attention(False)),
+        ("linear_attention_scan", "chunkwise", recurrence_shape, chunkwise(False)),
+        ("linear_attention_scan", "stepwise", recurrence_shape, stepwise()),
+        ("simple_gla", "chunkwise", recurrence_shape, chunkwise(True)),
     ]
-    for mixer, shape, (run, flops) in problems:
+    for mixer, form, shape, (run, flops) in problems:
         seconds = measure(run, options.samples)
         row = {
             "mixer": mixer,
-            "form": f"torch {torch.__version__}",
+            "form": f"torch {torch.__version__} {form}",
             "shape": shape,
             "target": "cpu",
             "dtype": "f32",
@@ -94,7 +110,7 @@ def main():
             "machine": platform.processor() or platform.machine(),
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         }
-        print(f"{mixer:24} {row['median_ms']:10.2f} ms {row['gflops']:8.2f} GFLOP/s")
+        print(f"{mixer:24} {form:10} {row['median_ms']:10.2f} ms {row['gflops']:8.2f} GFLOP/s")
         if options.append:
             with open(options.append, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

@@ -54,6 +54,7 @@ impl Mixer {
             sizes: sizes.clone(),
             // The scheduler has no loop over chunks within a chunk yet.
             chunks_of_chunks: false,
+            device: mixc_rewrite::CostModel::cpu().with_units(threads()),
             ..mixc_rewrite::Options::default()
         };
         let derivation = mixc_rewrite::derive(&self.program, &options);
@@ -69,6 +70,11 @@ impl Mixer {
         );
         derivation.forms
     }
+}
+
+/// Cores that a kernel can use.
+fn threads() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64)
 }
 
 /// Parses and type-checks every mixer of a source.
