@@ -172,3 +172,8 @@ fn a_mixer_lists_a_file_once_and_the_file_exists() {
 fn every_form_compiles_to_kernels_that_agree() {
     assert_none(failures(&Target::Cpu, 1e-5, true));
 }
+
+#[test]
+fn every_form_is_scheduled_as_tiles_that_agree() {
+    assert_none(failures(&Target::Tile, 1e-5, true));
+}
