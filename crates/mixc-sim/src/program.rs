@@ -29,6 +29,8 @@ pub struct Program {
     pub shared: Vec<Placed>,
     /// Bytes of shared variables with a size; dynamic shared memory follows.
     pub shared_bytes: u64,
+    /// Where dynamic shared memory starts.
+    pub dynamic_base: u64,
     pub local_bytes: u64,
     /// Access checks keep one record for so many bytes of shared memory: the smallest access.
     pub granule: u32,
@@ -267,6 +269,8 @@ pub enum MbarOp {
         done: Slot,
         token: Slot,
         parity: bool,
+        /// `try_wait`: may return before the phase completes.
+        may_fail: bool,
     },
 }
 

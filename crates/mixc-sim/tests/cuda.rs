@@ -156,7 +156,11 @@ fn lanes_that_go_different_ways_come_back_together() {
     let count = |mut v: u32| {
         let mut n = 0;
         while v != 1 && n <= 200 {
-            v = if v.is_multiple_of(2) { v / 2 } else { 3 * v + 1 };
+            v = if v.is_multiple_of(2) {
+                v / 2
+            } else {
+                3 * v + 1
+            };
             n += 1;
         }
         n

@@ -13,34 +13,82 @@ fn warp(body: &str) -> Vec<u32> {
 
 #[track_caller]
 fn lanes_u32(body: &str, input: &[u64]) -> Vec<u32> {
-    lanes(body, &["b32", "b32"], &[input]).into_iter().map(|v| v as u32).collect()
+    lanes(body, &["b32", "b32"], &[input])
+        .into_iter()
+        .map(|v| v as u32)
+        .collect()
 }
 
 #[test]
 fn shuffles() {
     let want = |f: &dyn Fn(u32) -> u32| (0..32).map(f).collect::<Vec<_>>();
     assert_eq!(warp("shfl.sync.idx.b32 d, a, 5, 31, -1;"), want(&|_| 5));
-    assert_eq!(warp("shfl.sync.bfly.b32 d, a, 3, 31, -1;"), want(&|l| l ^ 3));
-    assert_eq!(warp("shfl.sync.down.b32 d, a, 4, 31, -1;"), want(&|l| if l < 28 { l + 4 } else { l }));
-    assert_eq!(warp("shfl.sync.up.b32 d, a, 4, 0, -1;"), want(&|l| l.checked_sub(4).unwrap_or(l)));
+    assert_eq!(
+        warp("shfl.sync.bfly.b32 d, a, 3, 31, -1;"),
+        want(&|l| l ^ 3)
+    );
+    assert_eq!(
+        warp("shfl.sync.down.b32 d, a, 4, 31, -1;"),
+        want(&|l| if l < 28 { l + 4 } else { l })
+    );
+    assert_eq!(
+        warp("shfl.sync.up.b32 d, a, 4, 0, -1;"),
+        want(&|l| l.checked_sub(4).unwrap_or(l))
+    );
     // Segments of 8 lanes: mask 0x18 in bits 8-12, clamp 7.
-    assert_eq!(warp("shfl.sync.down.b32 d, a, 4, 0x1807, -1;"), want(&|l| if l % 8 < 4 { l + 4 } else { l }));
-    assert_eq!(warp("shfl.sync.idx.b32 d, a, 2, 0x1807, -1;"), want(&|l| l / 8 * 8 + 2));
-    assert_eq!(warp("shfl.sync.up.b32 %r1|%p1, a, 1, 0x1800, -1;\nselp.u32 d, 1, 0, %p1;"), want(&|l| u32::from(l % 8 != 0)));
+    assert_eq!(
+        warp("shfl.sync.down.b32 d, a, 4, 0x1807, -1;"),
+        want(&|l| if l % 8 < 4 { l + 4 } else { l })
+    );
+    assert_eq!(
+        warp("shfl.sync.idx.b32 d, a, 2, 0x1807, -1;"),
+        want(&|l| l / 8 * 8 + 2)
+    );
+    assert_eq!(
+        warp("shfl.sync.up.b32 %r1|%p1, a, 1, 0x1800, -1;\nselp.u32 d, 1, 0, %p1;"),
+        want(&|l| u32::from(l % 8 != 0))
+    );
 }
 
 #[test]
 fn votes_matches_and_reductions() {
     let odd = "and.b32 %r1, a, 1;\nsetp.ne.u32 %p1, %r1, 0;\n";
-    assert_eq!(warp(&format!("{odd}vote.sync.ballot.b32 d, %p1, -1;"))[3], 0xaaaa_aaaa);
-    assert_eq!(warp(&format!("{odd}vote.sync.any.pred %p2, %p1, -1;\nselp.u32 d, 1, 0, %p2;"))[0], 1);
-    assert_eq!(warp(&format!("{odd}vote.sync.all.pred %p2, %p1, -1;\nselp.u32 d, 1, 0, %p2;"))[0], 0);
-    assert_eq!(warp(&format!("{odd}vote.sync.uni.pred %p2, !%p1, -1;\nselp.u32 d, 1, 0, %p2;"))[0], 0);
-    assert_eq!(warp("shr.u32 %r1, a, 4;\nmatch.any.sync.b32 d, %r1, -1;")[20], 0xffff_0000);
-    assert_eq!(warp("mov.u32 %r1, 4;\nmatch.all.sync.b32 d|%p1, %r1, -1;")[9], u32::MAX);
+    assert_eq!(
+        warp(&format!("{odd}vote.sync.ballot.b32 d, %p1, -1;"))[3],
+        0xaaaa_aaaa
+    );
+    assert_eq!(
+        warp(&format!(
+            "{odd}vote.sync.any.pred %p2, %p1, -1;\nselp.u32 d, 1, 0, %p2;"
+        ))[0],
+        1
+    );
+    assert_eq!(
+        warp(&format!(
+            "{odd}vote.sync.all.pred %p2, %p1, -1;\nselp.u32 d, 1, 0, %p2;"
+        ))[0],
+        0
+    );
+    assert_eq!(
+        warp(&format!(
+            "{odd}vote.sync.uni.pred %p2, !%p1, -1;\nselp.u32 d, 1, 0, %p2;"
+        ))[0],
+        0
+    );
+    assert_eq!(
+        warp("shr.u32 %r1, a, 4;\nmatch.any.sync.b32 d, %r1, -1;")[20],
+        0xffff_0000
+    );
+    assert_eq!(
+        warp("mov.u32 %r1, 4;\nmatch.all.sync.b32 d|%p1, %r1, -1;")[9],
+        u32::MAX
+    );
     assert_eq!(warp("match.all.sync.b32 d|%p1, a, -1;")[9], 0);
     assert_eq!(warp("redux.sync.add.u32 d, a, -1;")[7], 496);
-    assert_eq!(warp("sub.s32 %r1, 3, a;\nredux.sync.min.s32 d, %r1, -1;")[7], -28i32 as u32);
+    assert_eq!(
+        warp("sub.s32 %r1, 3, a;\nredux.sync.min.s32 d, %r1, -1;")[7],
+        -28i32 as u32
+    );
     assert_eq!(warp("activemask.b32 d;")[0], u32::MAX);
     assert_eq!(warp("elect.sync d|%p1, -1;")[30], 0);
     assert_eq!(warp("mov.u32 d, %lanemask_lt;")[5], 31);
@@ -59,7 +107,10 @@ fn parts_of_a_warp_meet_again() {
 fn a_loop_with_different_trip_counts() {
     let body = "mov.u32 d, 0;\nmov.u32 %r1, 0;\nLOOP:\nadd.u32 d, d, %r1;\nadd.u32 %r1, %r1, 1;\nsetp.le.u32 %p1, %r1, a;\n\
                 @%p1 bra LOOP;\nactivemask.b32 %r2;\nsetp.ne.u32 %p2, %r2, -1;\n@%p2 mov.u32 d, 0;";
-    assert_eq!(warp(body), (0..32).map(|l| l * (l + 1) / 2).collect::<Vec<u32>>());
+    assert_eq!(
+        warp(body),
+        (0..32).map(|l| l * (l + 1) / 2).collect::<Vec<u32>>()
+    );
 }
 
 #[test]
@@ -94,10 +145,15 @@ fn named_barriers_order_a_producer_and_a_consumer_warp() {
     let out = memory.alloc_uninit("out", 128);
     let good = kernel(1, "", body);
     clean(&run(&good, 1, 64, &[Arg::Buffer(out)], &mut memory));
-    assert_eq!(memory.u32s(out), (0..32).map(|l| l ^ 1).collect::<Vec<u32>>());
+    assert_eq!(
+        memory.u32s(out),
+        (0..32).map(|l| l ^ 1).collect::<Vec<u32>>()
+    );
     let racy = good.replace("bar.sync 1, 64;", "");
     let report = run(&racy, 1, 64, &[Arg::Buffer(out)], &mut memory);
-    assert!(report.of(FindingKind::Race).is_some() || report.of(FindingKind::UninitShared).is_some());
+    assert!(
+        report.of(FindingKind::Race).is_some() || report.of(FindingKind::UninitShared).is_some()
+    );
 }
 
 #[test]
@@ -107,7 +163,13 @@ fn barrier_reductions() {
                 mul.wide.u32 %rd1, %t, 4;\nadd.s64 %rd1, %rd0, %rd1;\nst.global.u32 [%rd1], %r1;";
     let mut memory = Memory::new();
     let out = memory.alloc_uninit("out", 256);
-    clean(&run(&kernel(1, "", body), 1, 64, &[Arg::Buffer(out)], &mut memory));
+    clean(&run(
+        &kernel(1, "", body),
+        1,
+        64,
+        &[Arg::Buffer(out)],
+        &mut memory,
+    ));
     assert!(memory.u32s(out).iter().all(|&v| v == 1040));
 }
 
@@ -119,6 +181,12 @@ fn a_spinning_lane_lets_its_siblings_run() {
                 SET:\nst.volatile.shared.u32 [flag], 1;\nEND:\nst.global.u32 [%rd0], 7;";
     let mut memory = Memory::new();
     let out = memory.alloc_uninit("out", 4);
-    clean(&run(&kernel(1, "", body), 1, 2, &[Arg::Buffer(out)], &mut memory));
+    clean(&run(
+        &kernel(1, "", body),
+        1,
+        2,
+        &[Arg::Buffer(out)],
+        &mut memory,
+    ));
     assert_eq!(memory.u32s(out), [7]);
 }

@@ -300,6 +300,7 @@ impl Compiler<'_> {
                         done,
                         token,
                         parity,
+                        may_fail: kind == "try_wait",
                     },
                 )
             }

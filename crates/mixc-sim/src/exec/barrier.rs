@@ -105,6 +105,7 @@ impl BlockRun<'_> {
         let waits = *kind != BarKind::Arrive;
         if waits {
             bar.waiting.push((warp.index, mask));
+            warp.split_for_wait(g, mask);
             let group = &mut warp.groups[g];
             group.state = State::AtBarrier {
                 id: number as u8,

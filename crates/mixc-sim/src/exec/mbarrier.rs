@@ -11,6 +11,8 @@ use crate::check::clock::{Acquire, Actor, Release, bits};
 use crate::check::finding::FindingKind;
 use crate::check::shadow::Kind;
 use crate::program::*;
+use crate::syntax::ast::Space;
+use std::collections::HashMap;
 
 pub struct Mbarrier {
     expected: u32,
@@ -19,6 +21,8 @@ pub struct Mbarrier {
     phase: u64,
     release: Release,
     done: Option<Acquire>,
+    /// By warp: the phase whose completion a `try_wait` of the warp has asked for already.
+    asked: HashMap<usize, u64>,
     /// The copy engine whose transfers this barrier counts.
     pub agent: Actor,
 }
@@ -33,6 +37,7 @@ impl BlockRun<'_> {
             return Flow::Next;
         };
         let mut failed = false;
+        let first_try = self.first_tries(warp, mask, bar, *space);
         for lane in bits(mask) {
             let address = warp.get(bar.base, lane).wrapping_add(bar.offset as u64);
             let spot = Spot::of(*space, address);
@@ -80,16 +85,17 @@ impl BlockRun<'_> {
                     done,
                     token,
                     parity,
+                    may_fail,
                 } => {
                     let known = self.known_mbarrier(warp.index, lane, at, pc);
                     let phase = self.mbars.get(&at).map_or(0, |b| b.phase);
                     let token = warp.get(*token, lane);
-                    let complete = !known
-                        || if *parity {
-                            phase & 1 != token & 1
-                        } else {
-                            phase > token
-                        };
+                    let complete = if *parity {
+                        phase & 1 != token & 1
+                    } else {
+                        phase > token
+                    };
+                    let complete = !known || (complete && !(*may_fail && first_try[lane]));
                     failed |= !complete;
                     warp.set(*done, lane, u64::from(complete));
                     if complete
@@ -102,6 +108,30 @@ impl BlockRun<'_> {
         }
         // A failed wait gives others their turn.
         if failed { Flow::Yield } else { Flow::Next }
+    }
+
+    /// Lanes whose warp asks for the first time in this phase. `try_wait` may give up at any time, so
+    /// such a try fails: a kernel that does not loop shows.
+    fn first_tries(&mut self, warp: &Warp, mask: u32, bar: &Addr, space: Space) -> [bool; 32] {
+        let mut first = [false; 32];
+        let mut asked = vec![];
+        for lane in bits(mask) {
+            let address = warp.get(bar.base, lane).wrapping_add(bar.offset as u64);
+            let Spot::Shared(at) = Spot::of(space, address) else {
+                continue;
+            };
+            let Some(b) = self.mbars.get(&(at as u32)) else {
+                continue;
+            };
+            first[lane] = b.asked.get(&warp.index) != Some(&b.phase);
+            asked.push((at as u32, b.phase));
+        }
+        for (at, phase) in asked {
+            if let Some(b) = self.mbars.get_mut(&at) {
+                b.asked.insert(warp.index, phase);
+            }
+        }
+        first
     }
 
     fn mbarrier_init(&mut self, warp: usize, lane: usize, at: u32, count: u32, pc: Pc) {
@@ -126,6 +156,7 @@ impl BlockRun<'_> {
             phase: 0,
             release: Release::default(),
             done: None,
+            asked: HashMap::new(),
             agent,
         };
         self.mbars.insert(at, bar);

@@ -239,10 +239,18 @@ pub(crate) fn bind<'a>(
         buffer_names,
         grid,
         block,
-        shared_bytes: program.shared_bytes + u64::from(dynamic),
+        shared_bytes: total_shared(program, dynamic),
         dynamic_shared: u64::from(dynamic),
         options,
     })
+}
+
+fn total_shared(program: &Program, dynamic: u32) -> u64 {
+    if dynamic == 0 {
+        program.shared_bytes
+    } else {
+        program.dynamic_base + u64::from(dynamic)
+    }
 }
 
 fn check_geometry(
@@ -280,10 +288,10 @@ fn check_geometry(
         return wrong(format!("the grid {grid:?} has no blocks"));
     }
     // The most that any architecture gives to one block (sm_90: 227 KiB).
-    if program.shared_bytes + u64::from(dynamic) > 227 * 1024 {
+    let shared = total_shared(program, dynamic);
+    if shared > 227 * 1024 {
         return wrong(format!(
-            "{} bytes of shared memory are more than 227 KiB",
-            program.shared_bytes + u64::from(dynamic)
+            "{shared} bytes of shared memory are more than 227 KiB"
         ));
     }
     Ok(())

@@ -293,6 +293,7 @@ impl<'a> BlockRun<'a> {
         let (others, parked) = warp.parked(pc);
         let together = mask | parked;
         if needed & !together != 0 {
+            warp.split_for_wait(g, mask);
             warp.groups[g].state = State::AtWarpSync;
             return Flow::Blocked;
         }

@@ -160,6 +160,15 @@ impl Warp {
         }
     }
 
+    /// The lanes of `mask` are about to wait at a predicated instruction; the group's other lanes go on
+    /// to the next one, where they meet again.
+    pub fn split_for_wait(&mut self, g: usize, mask: u32) {
+        let (pc, rest) = (self.groups[g].pc, self.groups[g].mask & !mask);
+        if rest != 0 {
+            self.diverge(g, &[(mask, pc), (rest, pc + 1)], pc + 1);
+        }
+    }
+
     /// Group `g` has reached its join and ends; the join may let all lanes go on together.
     pub fn arrive(&mut self, g: usize) {
         let group = self.groups.swap_remove(g);

@@ -340,7 +340,7 @@ impl BlockRun<'_> {
                         warp.wgmma.open.push(*d);
                     }
                 }
-                warp.wgmma.dirty[*d as usize] = warp.wgmma.dirty[*a as usize];
+                warp.wgmma.dirty[*d as usize] = !warp.wgmma.in_flight[*d as usize];
                 return;
             }
             _ => {}

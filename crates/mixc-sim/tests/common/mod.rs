@@ -4,7 +4,8 @@
 use mixc_sim::{Arg, Memory, Module, Options, Report};
 
 pub fn parse(text: &str) -> Module {
-    Module::parse(text).unwrap_or_else(|errors| panic!("{}", mixc_text::Source::new("ptx", text).render(&errors)))
+    Module::parse(text)
+        .unwrap_or_else(|errors| panic!("{}", mixc_text::Source::new("ptx", text).render(&errors)))
 }
 
 pub fn header() -> &'static str {
@@ -15,7 +16,9 @@ pub fn header() -> &'static str {
 /// `%t`.
 pub fn kernel(params: usize, module_scope: &str, body: &str) -> String {
     let list: Vec<String> = (0..params).map(|n| format!(".param .u64 p{n}")).collect();
-    let loads: String = (0..params).map(|n| format!("ld.param.u64 %rd{n}, [p{n}];\n")).collect();
+    let loads: String = (0..params)
+        .map(|n| format!("ld.param.u64 %rd{n}, [p{n}];\n"))
+        .collect();
     format!(
         "{}{module_scope}\n.visible .entry k({}) {{\n.reg .pred %p<16>;\n.reg .b16 %h<16>;\n.reg .b32 %r<128>;\n\
          .reg .b64 %rd<32>;\n.reg .f32 %f<64>;\n.reg .f64 %fd<8>;\n.reg .b32 %t;\n{loads}mov.u32 %t, %tid.x;\n{body}\nret;\n}}\n",
@@ -28,10 +31,27 @@ pub fn run(text: &str, grid: u32, block: u32, args: &[Arg], memory: &mut Memory)
     run_shared(text, grid, block, 0, args, memory)
 }
 
-pub fn run_shared(text: &str, grid: u32, block: u32, shared: u32, args: &[Arg], memory: &mut Memory) -> Report {
+pub fn run_shared(
+    text: &str,
+    grid: u32,
+    block: u32,
+    shared: u32,
+    args: &[Arg],
+    memory: &mut Memory,
+) -> Report {
     let module = parse(text);
     let entry = module.entries()[0].name.clone();
-    module.launch(&entry, [grid, 1, 1], [block, 1, 1], shared, args, memory, &Options::default()).unwrap()
+    module
+        .launch(
+            &entry,
+            [grid, 1, 1],
+            [block, 1, 1],
+            shared,
+            args,
+            memory,
+            &Options::default(),
+        )
+        .unwrap()
 }
 
 #[track_caller]
@@ -46,7 +66,11 @@ pub fn lanes(body: &str, types: &[&str], inputs: &[&[u64]]) -> Vec<u64> {
     let n = inputs[0].len();
     let names = ["a", "b", "c", "e"];
     let mut text = format!(".reg .{} d;\n", types[0]);
-    let bits = |ty: &str| -> u32 { ty.trim_start_matches(|c: char| c.is_alphabetic()).parse().unwrap_or(32) };
+    let bits = |ty: &str| -> u32 {
+        ty.trim_start_matches(|c: char| c.is_alphabetic())
+            .parse()
+            .unwrap_or(32)
+    };
     text += "mul.wide.u32 %rd20, %t, 8;\n";
     for (i, ty) in types[1..].iter().enumerate() {
         let name = names[i];
@@ -72,9 +96,19 @@ pub fn lanes(body: &str, types: &[&str], inputs: &[&[u64]]) -> Vec<u64> {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         args.push(Arg::Buffer(memory.alloc(names[i], &bytes)));
     }
-    let report = run(&kernel(types.len(), "", &text), 1, n as u32, &args, &mut memory);
+    let report = run(
+        &kernel(types.len(), "", &text),
+        1,
+        n as u32,
+        &args,
+        &mut memory,
+    );
     clean(&report);
-    memory.bytes(out).chunks(8).map(|c| u64::from_le_bytes(c.try_into().unwrap())).collect()
+    memory
+        .bytes(out)
+        .chunks(8)
+        .map(|c| u64::from_le_bytes(c.try_into().unwrap()))
+        .collect()
 }
 
 pub fn f(v: f32) -> u64 {
@@ -96,4 +130,38 @@ pub fn b(v: f32) -> u64 {
 /// The low 32 bits of a signed number.
 pub fn s(v: i32) -> u64 {
     u64::from(v as u32)
+}
+
+pub fn kinds(report: &Report) -> Vec<(mixc_sim::FindingKind, u32)> {
+    report.findings.iter().map(|f| (f.kind, f.line)).collect()
+}
+
+/// `good` runs clean; each replacement makes a finding of the kind named.
+#[track_caller]
+pub fn planted(
+    good: &str,
+    run: impl Fn(&str) -> Report,
+    cases: &[(&str, &str, mixc_sim::FindingKind)],
+) {
+    clean(&run(good));
+    for (from, to, kind) in cases {
+        assert!(good.contains(from), "{from}");
+        let report = run(&good.replacen(from, to, 1));
+        assert!(
+            report.of(*kind).is_some(),
+            "`{from}` -> `{to}`: {kind:?} is not among {:?}",
+            kinds(&report)
+        );
+    }
+}
+
+/// Multiples of 1/4 between -2 and 2, so that sums of products are exact.
+pub fn small(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+            ((state >> 28) as f32 - 8.0) / 4.0
+        })
+        .collect()
 }

@@ -1,0 +1,302 @@
+//! What a report says, and mistakes in small kernels.
+
+mod common;
+use common::*;
+use mixc_sim::{Arg, FindingKind, Memory, Module, Options, Report};
+
+/// Runs a body with one buffer of 256 bytes, on 64 threads.
+fn go(body: &str) -> Report {
+    let mut memory = Memory::new();
+    let x = memory.alloc_u32("x", &[1; 64]);
+    run(&kernel(1, "", body), 1, 64, &[Arg::Buffer(x)], &mut memory)
+}
+
+#[track_caller]
+fn only(body: &str, kind: FindingKind, says: &[&str]) {
+    let report = go(body);
+    assert_eq!(report.findings.len(), 1, "{:?}", kinds(&report));
+    let finding = &report.findings[0];
+    assert_eq!(finding.kind, kind);
+    let text = finding.to_string();
+    for part in says {
+        assert!(text.contains(part), "`{part}` is not in `{text}`");
+    }
+}
+
+#[test]
+fn addresses() {
+    let at = "mul.wide.u32 %rd1, %t, 4;\nadd.s64 %rd2, %rd0, %rd1;\n";
+    only(
+        &format!("{at}ld.global.u32 %r1, [%rd2+4];"),
+        FindingKind::OutOfBounds,
+        &[
+            "parameter `p0` (buffer `x`)",
+            "byte 256",
+            "thread [63, 0, 0]",
+            "ld.global.u32 %r1, [%rd2+4];",
+            "1 times",
+        ],
+    );
+    only(
+        &format!("{at}st.global.u32 [%rd2+-4], %t;"),
+        FindingKind::OutOfBounds,
+        &["byte -4", "thread [0, 0, 0]"],
+    );
+    only(
+        &format!("{at}ld.global.v2.u32 {{%r1, %r2}}, [%rd0+4];"),
+        FindingKind::Misaligned,
+        &["multiple of 8", "64 times"],
+    );
+    only(
+        "ld.global.u32 %r1, [%rd0+1];",
+        FindingKind::Misaligned,
+        &["multiple of 4"],
+    );
+    only(
+        "mov.u64 %rd1, 64;\nld.global.u32 %r1, [%rd1];",
+        FindingKind::OutOfBounds,
+        &["no buffer"],
+    );
+    let shared = ".shared .align 4 .b8 s[16];\nmov.u32 %r1, s;\n";
+    only(
+        &format!("{shared}setp.eq.u32 %p1, %t, 5;\n@%p1 st.shared.u32 [%r1+16], %t;"),
+        FindingKind::OutOfBounds,
+        &["16 bytes of shared memory"],
+    );
+    let local = ".local .align 4 .b8 d[16];\nmov.u64 %rd1, d;\n";
+    only(
+        &format!("{local}ld.local.u32 %r1, [%rd1];"),
+        FindingKind::UninitLocal,
+        &["has not written"],
+    );
+    only(
+        &format!("{local}st.local.u32 [%rd1+16], %t;"),
+        FindingKind::OutOfBounds,
+        &["local memory"],
+    );
+}
+
+#[test]
+fn values_that_nobody_wrote() {
+    only(
+        "add.u32 %r1, %r2, 1;",
+        FindingKind::UninitRegister,
+        &["`%r2` is read but was never written", "thread [0, 0, 0]"],
+    );
+    // Only in the lanes that did not write it.
+    only(
+        "setp.lt.u32 %p1, %t, 40;\n@%p1 mov.u32 %r2, 5;\nadd.u32 %r1, %r2, 1;",
+        FindingKind::UninitRegister,
+        &["thread [40, 0, 0]"],
+    );
+    // A move carries the mark along; selecting the other value drops it.
+    only(
+        "mov.u32 %r1, %r2;\nmov.b64 %rd1, {%r1, %t};\nst.global.u64 [%rd0], %rd1;",
+        FindingKind::UninitRegister,
+        &["`%rd1`", "st.global"],
+    );
+    clean(&go(
+        "mov.u32 %r1, %r2;\nsetp.ge.u32 %p1, %t, 0;\nselp.u32 %r3, %t, %r1, %p1;\nadd.u32 %r4, %r3, 1;",
+    ));
+    only(
+        ".shared .align 4 .b8 s[256];\nmov.u32 %r1, s;\nld.shared.u32 %r2, [%r1+8];",
+        FindingKind::UninitShared,
+        &["shared variable `s`, byte 8"],
+    );
+    let mut memory = Memory::new();
+    let x = memory.alloc_uninit("fresh", 64);
+    let report = run(
+        &kernel(1, "", "ld.global.u32 %r1, [%rd0+4];"),
+        1,
+        1,
+        &[Arg::Buffer(x)],
+        &mut memory,
+    );
+    assert_eq!(report.findings[0].kind, FindingKind::UninitGlobal);
+}
+
+#[test]
+fn races_within_a_block() {
+    let s = ".shared .align 4 .b8 s[256];\nmov.u32 %r1, s;\nshl.b32 %r2, %t, 2;\nadd.u32 %r3, %r1, %r2;\n";
+    // Everybody writes one place: different values race, equal ones in one warp do not.
+    let report = go(&format!("{s}st.shared.u32 [%r1], %t;"));
+    assert!(report.of(FindingKind::Race).is_some());
+    clean(&go(&format!(
+        "{s}setp.lt.u32 %p1, %t, 32;\n@%p1 st.shared.u32 [%r1], 7;"
+    )));
+    // A neighbour's value without a barrier, across warps and within one.
+    let neighbour = "xor.b32 %r4, %r3, 128;\nld.shared.u32 %r5, [%r4];";
+    let report = go(&format!("{s}st.shared.u32 [%r3], %t;\n{neighbour}"));
+    assert!(
+        report
+            .of(FindingKind::Race)
+            .unwrap()
+            .to_string()
+            .contains("no barrier orders")
+    );
+    clean(&go(&format!(
+        "{s}st.shared.u32 [%r3], %t;\nbar.sync 0;\n{neighbour}"
+    )));
+    let close = "xor.b32 %r4, %r3, 4;\nld.shared.u32 %r5, [%r4];";
+    let report = go(&format!("{s}st.shared.u32 [%r3], %t;\n{close}"));
+    assert!(
+        report
+            .of(FindingKind::Race)
+            .unwrap()
+            .to_string()
+            .contains("bar.warp.sync")
+    );
+    clean(&go(&format!(
+        "{s}st.shared.u32 [%r3], %t;\nbar.warp.sync -1;\n{close}"
+    )));
+    // Reading, then writing what another thread may still read.
+    let report = go(&format!(
+        "{s}st.shared.u32 [%r3], %t;\nbar.sync 0;\n{neighbour}\nst.shared.u32 [%r3], %r5;"
+    ));
+    assert!(report.of(FindingKind::Race).is_some());
+    clean(&go(&format!(
+        "{s}st.shared.u32 [%r3], %t;\nbar.sync 0;\n{neighbour}\nbar.sync 0;\nst.shared.u32 [%r3], %r5;"
+    )));
+    // Halves of one word belong to different threads.
+    clean(&go(
+        ".shared .align 4 .b8 s[128];\nmov.u32 %r1, s;\nshl.b32 %r2, %t, 1;\nadd.u32 %r3, %r1, %r2;\ncvt.u16.u32 %h1, %t;\nst.shared.u16 [%r3], %h1;",
+    ));
+    // Atomics do not race with each other, but with ordinary loads.
+    let zero = "setp.eq.u32 %p1, %t, 0;\n@%p1 st.shared.u32 [%r1], 0;\nbar.sync 0;\n";
+    clean(&go(&format!(
+        "{s}{zero}red.shared.add.u32 [%r1], 1;\nbar.sync 0;\nld.shared.u32 %r5, [%r1];"
+    )));
+    assert!(
+        go(&format!(
+            "{s}{zero}red.shared.add.u32 [%r1], 1;\nld.shared.u32 %r5, [%r1];"
+        ))
+        .of(FindingKind::Race)
+        .is_some()
+    );
+    let off = Options {
+        races: false,
+        ..Options::default()
+    };
+    let module = parse(&kernel(0, "", &format!("{s}st.shared.u32 [%r1], %t;")));
+    clean(
+        &module
+            .launch("k", [1; 3], [64, 1, 1], 0, &[], &mut Memory::new(), &off)
+            .unwrap(),
+    );
+}
+
+#[test]
+fn barriers_that_not_all_reach() {
+    // The lanes of the first warp meet all others at different barriers; that ends, but is undefined.
+    let report = go(
+        "setp.lt.u32 %p1, %t, 10;\n@%p1 bar.sync 0;\n@!%p1 bar.sync 0;\nst.global.u32 [%rd0], 1;",
+    );
+    assert_eq!(report.findings.len(), 2, "{:?}", kinds(&report));
+    assert!(
+        report
+            .findings
+            .iter()
+            .all(|f| f.kind == FindingKind::Divergent)
+    );
+    assert!(
+        report.findings[0].message.starts_with("22 lanes")
+            && report.findings[1].message.starts_with("10 lanes")
+    );
+    // `barrier` without `.aligned` may be executed by parts of a warp.
+    clean(&go(
+        "setp.lt.u32 %p1, %t, 10;\n@%p1 barrier.sync 0;\n@!%p1 barrier.sync 0;",
+    ));
+}
+
+#[test]
+fn waiting_for_ever_and_running_for_ever() {
+    let body = "setp.lt.u32 %p1, %t, 32;\n@%p1 bra A;\nbar.sync 2, 64;\nret;\nA:\nbar.sync 1, 64;";
+    let report = go(body);
+    let text = report
+        .of(FindingKind::Deadlock)
+        .expect("not found")
+        .to_string();
+    assert!(
+        text.contains("32 threads at line")
+            && text.contains("bar.sync 1, 64")
+            && text.contains("bar.sync 2, 64"),
+        "{text}"
+    );
+    let module = parse(&kernel(0, "", "L:\nbra L;"));
+    let options = Options {
+        instruction_limit: 10_000,
+        ..Options::default()
+    };
+    let report = module
+        .launch(
+            "k",
+            [1; 3],
+            [32, 1, 1],
+            0,
+            &[],
+            &mut Memory::new(),
+            &options,
+        )
+        .unwrap();
+    assert_eq!(report.findings[0].kind, FindingKind::InstructionLimit);
+}
+
+#[test]
+fn operands_that_ptx_leaves_undefined() {
+    only(
+        "setp.lt.u32 %p1, %t, 32;\n@!%p1 ret;\nmov.u32 %r1, %t;\nsetp.lt.u32 %p2, %t, 4;\n@!%p2 ret;\nshfl.sync.idx.b32 %r2, %r1, 9, 31, 15;",
+        FindingKind::InvalidOperand,
+        &["does not take part"],
+    );
+    only(
+        "cvta.to.shared.u64 %rd1, %rd0;",
+        FindingKind::InvalidOperand,
+        &["space"],
+    );
+    only("bar.sync 17;", FindingKind::InvalidOperand, &["barrier 17"]);
+    only(
+        "setp.eq.u32 %p1, %t, 3;\n@%p1 trap;",
+        FindingKind::Trap,
+        &["thread [3, 0, 0]"],
+    );
+}
+
+/// Messages of a text that does not parse or compile.
+fn errors(text: &str) -> Vec<String> {
+    Module::parse(text)
+        .err()
+        .map(|e| e.into_iter().map(|d| d.message).collect())
+        .unwrap_or_default()
+}
+
+#[test]
+fn texts_that_cannot_run() {
+    let of = |body: &str| errors(&kernel(1, "", body));
+    let line = kernel(1, "", "").lines().count() - 2;
+    let unsupported = of("tex.2d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [%rd0, {%f4, %f5}];");
+    assert_eq!(
+        unsupported,
+        [format!(
+            "line {line}: `tex.2d.v4.f32.f32` is not supported by the simulator"
+        )]
+    );
+    assert!(
+        of("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32 {%f0}, {%r0}, {%r1}, {%f0};")[0]
+            .contains("m8n8k4")
+    );
+    assert!(of("add.u32 %r1, %nope, 1;")[0].contains("`%nope` is not declared"));
+    assert!(of("add.u32 %r1, %r2;")[0].contains("expected 3 operands, found 2"));
+    assert!(of("bra MISSING;")[0].contains("there is no label `MISSING`"));
+    assert!(of("add.u32 %r1 %r2, 1;")[0].contains("expected `,` or `;`"));
+    assert!(of("ld.global.u32 %r1, [;")[0].contains("expected a register, a variable or a number"));
+    assert!(
+        of("cp.async.cg.shared.global [%r1], [%rd0], 8;")[0].contains("8 bytes cannot be copied")
+    );
+    // Two mistakes, two messages.
+    assert_eq!(of("frob.u32 %r1, 1;\nadd.u32 %r1, %r99999, 1;").len(), 2);
+    assert!(
+        errors(".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry k() {\n")[0]
+            .contains("expected `}`")
+    );
+    assert!(errors("hello")[0].contains("line 1: expected a directive"));
+}
