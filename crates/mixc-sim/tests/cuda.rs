@@ -379,3 +379,43 @@ fn an_output_that_two_blocks_write_is_reported() {
     );
     assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
 }
+
+#[test]
+fn a_matrix_product_of_one_warp() {
+    let bf16 = |v: &[f32]| {
+        v.iter()
+            .map(|v| half::bf16::from_f32(*v).to_bits())
+            .collect::<Vec<u16>>()
+    };
+    let (a, b) = (numbers(256, 7), numbers(128, 8));
+    let (a16, b16) = (bf16(&a), bf16(&b));
+    let mut memory = Memory::new();
+    let (ma, mb) = (memory.alloc_u16("a", &a16), memory.alloc_u16("b", &b16));
+    let c = memory.alloc_uninit("c", 512);
+    memory.write_once(c);
+    let args = [Arg::Buffer(ma), Arg::Buffer(mb), Arg::Buffer(c)];
+    clean(&launch(
+        &module("tensor"),
+        [1, 1, 1],
+        [32, 1, 1],
+        &args,
+        &mut memory,
+    ));
+    for (n, got) in memory.f32s(c).into_iter().enumerate() {
+        let want: f32 = (0..16).map(|k| a[n / 8 * 16 + k] * b[k * 8 + n % 8]).sum();
+        assert_eq!(got, want + 0.5);
+    }
+}
+
+#[test]
+fn many_blocks_run_in_reasonable_time() {
+    let start = std::time::Instant::now();
+    let (report, got, want) = matmul(&module("matmul"), (128, 128, 128));
+    println!(
+        "128 x 128 x 128 with scalar instructions: {:?}, {} warp instructions",
+        start.elapsed(),
+        report.counts.total()
+    );
+    clean(&report);
+    assert_eq!(got, want);
+}

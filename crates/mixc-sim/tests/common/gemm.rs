@@ -55,9 +55,9 @@ pub fn gemm64() -> String {
             );
             for n in 0..4 {
                 let c = 16 * m + 4 * n;
-                let _ = write!(
+                let _ = writeln!(
                     body,
-                    "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {{%c{c}, %c{}, %c{}, %c{}}}, {{%a0, %a1, %a2, %a3}}, {{%b{}, %b{}}}, {{%c{c}, %c{}, %c{}, %c{}}};\n",
+                    "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {{%c{c}, %c{}, %c{}, %c{}}}, {{%a0, %a1, %a2, %a3}}, {{%b{}, %b{}}}, {{%c{c}, %c{}, %c{}, %c{}}};",
                     c + 1,
                     c + 2,
                     c + 3,
