@@ -105,7 +105,8 @@ impl Problem {
                 })
                 .collect(),
         };
-        compiled.launch(&args, &Threads::One)
+        // SAFETY: the buffers outlive the call, have the shapes and strides given, and do not overlap.
+        unsafe { compiled.launch(&args, &Threads::One) }
     }
 
     /// Largest relative error per row of the output, against f64.

@@ -119,14 +119,13 @@ fn run(
             }
         })
         .collect();
-    compiled.launch(
-        &LaunchArgs {
-            dims: vec![h as i64, t as i64],
-            scalars: vec![],
-            tensors,
-        },
-        &Threads::One,
-    )
+    let args = LaunchArgs {
+        dims: vec![h as i64, t as i64],
+        scalars: vec![],
+        tensors,
+    };
+    // SAFETY: the buffers outlive the call, have the shapes and strides given, and do not overlap.
+    unsafe { compiled.launch(&args, &Threads::One) }
 }
 
 /// Processor time of this thread where the system tells it, so that a busy machine matters less.

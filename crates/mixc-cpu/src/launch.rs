@@ -56,10 +56,10 @@ impl Compiled {
     /// # Errors
     /// Counts and shapes that differ from the kernel's declarations.
     ///
-    /// # Safety contract
+    /// # Safety
     /// The caller owns the memory: every element that `shape` and `strides` reach must be valid, inputs
     /// must not change meanwhile, and outputs must not overlap any other tensor.
-    pub fn launch(&self, args: &LaunchArgs, threads: &Threads) -> Result<(), LaunchError> {
+    pub unsafe fn launch(&self, args: &LaunchArgs, threads: &Threads) -> Result<(), LaunchError> {
         let (block, points) = self.argument_block(args)?;
         if points == 0 {
             return Ok(());

@@ -37,19 +37,6 @@ impl CostModel {
         }
     }
 
-    /// The same device with `units` times the cores.
-    pub fn with_units(self, units: f64) -> CostModel {
-        CostModel {
-            matmul_flops: self.matmul_flops * units,
-            vector_flops: self.vector_flops * units,
-            special_rate: self.special_rate * units,
-            // Memory is shared: a few cores saturate it.
-            bandwidth: self.bandwidth * units.min(4.0),
-            parallel_units: self.parallel_units * units,
-            ..self
-        }
-    }
-
     /// A data-centre GPU (H100 SXM, published peaks halved).
     pub fn gpu() -> CostModel {
         CostModel {

@@ -73,7 +73,7 @@ pub(crate) fn this_machine() -> CostModel {
     let threads = crate::threads() as f64;
     CostModel {
         matmul_flops: 4.5e10 * threads,
-        vector_flops: 1e10 * threads,
+        vector_flops: 4e10 * threads,
         special_rate: 2e9 * threads,
         bandwidth: 2e10,
         parallel_units: threads,

@@ -16,12 +16,24 @@ use std::collections::BTreeMap;
 pub struct ExplainReport {
     pub forms: Vec<FormLine>,
     pub kernels: Vec<KernelLine>,
+    pub search: Search,
     /// The least time that the inputs, the outputs and the arithmetic of the cheapest form need at
     /// the measured peaks.
     pub roofline_ms: Option<f64>,
     /// Reasons why forms were passed over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+/// What equality saturation did.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Search {
+    pub classes: usize,
+    pub nodes: usize,
+    pub iterations: usize,
+    pub ms: f64,
+    /// Why it stopped: saturated, or which limit it met.
+    pub stopped: String,
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -60,8 +72,16 @@ pub fn explain(
     peaks: Option<Peaks>,
 ) -> Result<ExplainReport, Error> {
     let job = example_job(mixer, sizes, sets, dtype)?;
-    let forms = mixer.forms(&job.sizes);
-    let mut notes = vec![];
+    let derivation = mixer.derive(&job.sizes);
+    let (forms, found) = (derivation.forms, derivation.report);
+    let mut notes = found.notes;
+    let search = Search {
+        classes: found.classes,
+        nodes: found.nodes,
+        iterations: found.iterations,
+        ms: found.micros as f64 / 1e3,
+        stopped: found.stop_reason,
+    };
     let candidates = candidates(&forms, &job, &mut notes);
     let wanted = match form {
         Some(name) => Some(find_form(&forms, name)?.name.as_str()),
@@ -107,6 +127,7 @@ pub fn explain(
     Ok(ExplainReport {
         forms: lines,
         kernels,
+        search,
         roofline_ms,
         notes,
     })

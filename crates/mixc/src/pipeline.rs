@@ -6,9 +6,10 @@
 //! ```
 
 use crate::catalogue::{find_mixer, load_source};
+use crate::choose::this_machine;
 use crate::{Direction, Error};
 use mixc_ir::{Name, Program};
-use mixc_rewrite::Form;
+use mixc_rewrite::{Derivation, Form};
 use mixc_text::Source;
 use std::collections::BTreeMap;
 
@@ -50,11 +51,16 @@ impl Mixer {
     /// The forms found for these sizes; the first is the program as written, the others follow from
     /// the cheapest to the dearest.
     pub fn forms(&self, sizes: &BTreeMap<Name, i64>) -> Vec<Form> {
+        self.derive(sizes).forms
+    }
+
+    /// The forms, and what the search for them did.
+    pub fn derive(&self, sizes: &BTreeMap<Name, i64>) -> Derivation {
         let options = mixc_rewrite::Options {
             sizes: sizes.clone(),
             // The scheduler has no loop over chunks within a chunk yet.
             chunks_of_chunks: false,
-            device: mixc_rewrite::CostModel::cpu().with_units(threads()),
+            device: this_machine(),
             ..mixc_rewrite::Options::default()
         };
         let derivation = mixc_rewrite::derive(&self.program, &options);
@@ -68,13 +74,8 @@ impl Mixer {
             notes = ?report.notes,
             "derived"
         );
-        derivation.forms
+        derivation
     }
-}
-
-/// Cores that a kernel can use.
-fn threads() -> f64 {
-    std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64)
 }
 
 /// Parses and type-checks every mixer of a source.

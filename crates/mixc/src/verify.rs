@@ -33,7 +33,7 @@ pub struct Case {
     pub shape: BTreeMap<String, i64>,
     pub dtype: String,
     pub inputs: &'static str,
-    /// The largest over the outputs; None (infinite) if a value is wrong beyond measure.
+    /// The largest over the outputs; infinite (null in JSON) if a value is not a number.
     pub rel_err: f64,
     /// What was allowed for the output that came nearest to its limit.
     pub limit: f64,

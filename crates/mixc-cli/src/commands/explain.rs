@@ -125,6 +125,15 @@ fn print_text(mixer: &Mixer, report: &ExplainReport) {
     if let Some(bound) = report.roofline_ms {
         println!("roofline bound: {} ms", ms_text(bound));
     }
+    let search = &report.search;
+    println!(
+        "search: {} classes, {} nodes, {} iterations, {} ms, {}",
+        search.classes,
+        search.nodes,
+        search.iterations,
+        ms_text(search.ms),
+        search.stopped
+    );
     print_notes(&report.notes);
 }
 
