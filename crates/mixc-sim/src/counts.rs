@@ -71,47 +71,53 @@ impl Counts {
             return;
         }
         self.global_requests += 1;
-        let mut sectors: Vec<u64> = Vec::with_capacity(addresses.len() * 2);
-        for &a in addresses {
-            let (first, last) = (a / 32, (a + u64::from(bytes) - 1) / 32);
-            for s in first..=last {
-                if sectors.last() != Some(&s) {
-                    sectors.push(s);
-                }
-            }
+        let (mut sectors, mut distinct) = (1u64, 1u64);
+        let mut sorted = [0u64; 32];
+        let sorted = &mut sorted[..addresses.len()];
+        sorted.copy_from_slice(addresses);
+        if !sorted.is_sorted() {
+            sorted.sort_unstable();
         }
-        if !sectors.is_sorted() {
-            sectors.sort_unstable();
+        let mut last = sorted[0] / 32;
+        for (n, &a) in sorted.iter().enumerate() {
+            let end = (a + u64::from(bytes) - 1) / 32;
+            // Sectors are taken in order, so those up to `last` are counted already.
+            let fresh = if n == 0 {
+                end - last
+            } else {
+                end.saturating_sub(last.max((a / 32).saturating_sub(1)))
+            };
+            sectors += fresh;
+            last = last.max(end);
+            distinct += u64::from(n > 0 && a != sorted[n - 1]);
         }
-        sectors.dedup();
-        let mut distinct = addresses.to_vec();
-        if !distinct.is_sorted() {
-            distinct.sort_unstable();
-        }
-        distinct.dedup();
-        self.global_sectors += sectors.len() as u64;
-        self.global_ideal += (distinct.len() as u64 * u64::from(bytes)).div_ceil(32);
+        self.global_sectors += sectors;
+        self.global_ideal += (distinct * u64::from(bytes)).div_ceil(32);
     }
 }
 
 /// The largest number of different words that fall into one bank.
 fn passes(lanes: &[u32], words: u32) -> u64 {
-    let mut banks = [[0u32; 32]; 32];
-    let mut used = [0usize; 32];
+    let mut owner = [u32::MAX; 32];
+    let mut conflict = false;
     for &address in lanes {
-        for w in 0..words {
-            let word = address / 4 + w;
-            let bank = (word % 32) as usize;
-            if !banks[bank][..used[bank]].contains(&word) {
-                // At most 32 words reach one bank, one for each lane.
-                if used[bank] < 32 {
-                    banks[bank][used[bank]] = word;
-                    used[bank] += 1;
-                }
-            }
+        for word in address / 4..address / 4 + words {
+            let bank = &mut owner[(word % 32) as usize];
+            conflict |= *bank != u32::MAX && *bank != word;
+            *bank = word;
         }
     }
-    used.into_iter().max().unwrap_or(0).max(1) as u64
+    if !conflict {
+        return 1;
+    }
+    let mut all: Vec<u32> = lanes.iter().flat_map(|a| a / 4..a / 4 + words).collect();
+    all.sort_unstable();
+    all.dedup();
+    let mut used = [0u64; 32];
+    for word in all {
+        used[(word % 32) as usize] += 1;
+    }
+    used.into_iter().max().unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -292,6 +292,12 @@ fn texts_that_cannot_run() {
     assert!(
         of("cp.async.cg.shared.global [%r1], [%rd0], 8;")[0].contains("8 bytes cannot be copied")
     );
+    // A modifier that is not known may change the meaning.
+    assert!(
+        of("max.xorsign.abs.f32 %f0, %f1, %f2;")[0]
+            .contains("`.xorsign` in `max.xorsign.abs.f32` is not supported")
+    );
+    assert!(of("cvt.rs.f16x2.f32 %r1, %f1, %f2, %r2;")[0].contains("`.rs`"));
     // Two mistakes, two messages.
     assert_eq!(of("frob.u32 %r1, 1;\nadd.u32 %r1, %r99999, 1;").len(), 2);
     assert!(

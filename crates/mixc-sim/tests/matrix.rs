@@ -341,3 +341,76 @@ fn copies_fill_with_zeros_and_keep_their_groups() {
         "{finding}"
     );
 }
+
+/// Accumulators in f16 are packed in pairs; the sums here are exact.
+#[test]
+fn mma_with_packed_accumulators_and_with_bytes() {
+    // All of A is 1, all of B is 2, C is 1: every element of D is 16 * 2 + 1.
+    let one = "mov.b32 %r0, 0x3c003c00;\nmov.b32 %r1, 0x40004000;\n";
+    let body = format!(
+        "{one}mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {{%r2, %r3}}, {{%r0, %r0, %r0, %r0}}, {{%r1, %r1}}, {{%r0, %r0}};\n\
+         mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {{%r4, %r5}}, {{%r0, %r0}}, {{%r1}}, {{%r0, %r0}};\n\
+         mul.wide.u32 %rd1, %t, 16;\nadd.s64 %rd0, %rd0, %rd1;\nst.global.v4.b32 [%rd0], {{%r2, %r3, %r4, %r5}};"
+    );
+    let mut memory = Memory::new();
+    let out = memory.alloc_uninit("out", 512);
+    clean(&run(
+        &kernel(1, "", &body),
+        1,
+        32,
+        &[Arg::Buffer(out)],
+        &mut memory,
+    ));
+    let pair = |v: f32| u32::from(half::f16::from_f32(v).to_bits()) * 0x10001;
+    assert!(
+        memory
+            .u32s(out)
+            .chunks(4)
+            .all(|c| c == [pair(33.0), pair(33.0), pair(17.0), pair(17.0)])
+    );
+
+    // Bytes: A = -1 (signed), B = 200 (unsigned), C = 7; K = 32 and 16.
+    let body = "mov.b32 %r0, -1;\nmov.b32 %r1, 0xc8c8c8c8;\nmov.b32 %r2, 7;\n\
+        mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%r4, %r5, %r6, %r7}, {%r0, %r0, %r0, %r0}, {%r1, %r1}, {%r2, %r2, %r2, %r2};\n\
+        mma.sync.aligned.m16n8k16.row.col.s32.s8.u8.s32 {%r8, %r9, %r10, %r11}, {%r0, %r0}, {%r1}, {%r2, %r2, %r2, %r2};\n\
+        mul.wide.u32 %rd1, %t, 8;\nadd.s64 %rd0, %rd0, %rd1;\nst.global.v2.b32 [%rd0], {%r7, %r8};";
+    let out = memory.alloc_uninit("bytes", 256);
+    clean(&run(
+        &kernel(1, "", body),
+        1,
+        32,
+        &[Arg::Buffer(out)],
+        &mut memory,
+    ));
+    assert!(
+        memory
+            .u32s(out)
+            .chunks(2)
+            .all(|c| c == [(7 - 6400i32) as u32, (7 - 3200i32) as u32])
+    );
+}
+
+/// Copies announced through an mbarrier instead of a wait of their own thread.
+#[test]
+fn copies_that_arrive_on_an_mbarrier() {
+    let body = ".shared .align 8 .b64 bar;\n.shared .align 128 .b8 s[512];\nsetp.eq.u32 %p1, %t, 0;\n@%p1 mbarrier.init.shared.b64 [bar], 32;\n\
+        bar.sync 0;\nmov.u32 %r1, s;\nshl.b32 %r2, %t, 4;\nadd.u32 %r3, %r1, %r2;\ncvt.u64.u32 %rd5, %r2;\nadd.s64 %rd6, %rd0, %rd5;\n\
+        cp.async.ca.shared.global [%r3], [%rd6], 16;\ncp.async.mbarrier.arrive.noinc.shared.b64 [bar];\n\
+        W:\nmbarrier.test_wait.parity.shared.b64 %p2, [bar], 0;\n@!%p2 bra W;\nxor.b32 %r4, %r3, 16;\nld.shared.u32 %r5, [%r4];\n\
+        add.s64 %rd7, %rd1, %rd5;\nst.global.u32 [%rd7], %r5;";
+    let mut memory = Memory::new();
+    let x: Vec<u32> = (0..128).collect();
+    let (a, b) = (memory.alloc_u32("a", &x), memory.alloc("b", &[0; 512]));
+    let args = [Arg::Buffer(a), Arg::Buffer(b)];
+    clean(&run(&kernel(2, "", body), 1, 32, &args, &mut memory));
+    assert!((0..32).all(|l| memory.u32s(b)[4 * l] == 4 * (l as u32 ^ 1)));
+    let unwaited = body.replace(
+        "W:\nmbarrier.test_wait.parity.shared.b64 %p2, [bar], 0;\n@!%p2 bra W;",
+        "",
+    );
+    assert!(
+        run(&kernel(2, "", &unwaited), 1, 32, &args, &mut memory)
+            .of(FindingKind::Race)
+            .is_some()
+    );
+}

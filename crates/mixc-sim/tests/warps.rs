@@ -129,6 +129,17 @@ fn lanes_in_different_branches_can_shuffle_together() {
 }
 
 #[test]
+fn halves_of_a_warp_with_masks_of_their_own() {
+    let body = "setp.lt.u32 %p1, a, 16;\nselp.b32 %r1, 0xffff, 0xffff0000, %p1;\nshfl.sync.idx.b32 d, a, 3, 0x100f, %r1;";
+    assert_eq!(
+        warp(body),
+        (0..32)
+            .map(|l| if l < 16 { 3 } else { 19 })
+            .collect::<Vec<u32>>()
+    );
+}
+
+#[test]
 fn nested_scopes_hide_their_names() {
     let body = "{\n.reg .b32 x;\nmov.u32 x, 1;\n{\n.reg .b32 x;\nmov.u32 x, 5;\nadd.u32 d, a, x;\n}\nadd.u32 d, d, x;\n}";
     assert_eq!(warp(body)[2], 8);

@@ -7,6 +7,7 @@ mod alu;
 mod arithmetic;
 mod flow;
 mod memory;
+mod modifiers;
 mod operands;
 mod sync;
 mod tensor;
@@ -326,6 +327,10 @@ impl<'a> Compiler<'a> {
     }
 
     fn instruction(&mut self, i: &Instr) -> Built<()> {
+        if let Some(modifier) = modifiers::unknown_modifier(i) {
+            let what = format!("`.{modifier}` in `{}`", i.opcode());
+            return Err(self.unsupported_at(i.place, &what));
+        }
         match i.name.as_str() {
             "bra" | "brx" | "ret" | "exit" | "trap" | "brkpt" | "call" => self.flow(i),
             "ld" | "ldu" | "st" | "atom" | "red" | "cvta" | "isspacep" | "prefetch"

@@ -77,7 +77,8 @@ impl BlockRun<'_> {
         what: &str,
     ) -> bool {
         let address = Some(spot.generic());
-        if !spot.offset().is_multiple_of(u64::from(align)) {
+        // All widths are powers of two.
+        if spot.offset() & u64::from(align - 1) != 0 {
             let message =
                 format!("{what} of {bytes} bytes at an address that is not a multiple of {align}");
             self.report(FindingKind::Misaligned, warp, lane, pc, address, message);
@@ -368,8 +369,11 @@ impl BlockRun<'_> {
             }
             if let Spot::Global(a) = spot {
                 let l = self.l;
+                // Each element is noted, so `fold` and not `any`.
                 if let Some((_, buffer, offset)) = l.find_buffer(a)
-                    && buffer.stored_before(offset as u64, total.min(8))
+                    && (0..from.len() as u64).fold(false, |twice, n| {
+                        buffer.stored_before(offset as u64 + n * u64::from(each), each) | twice
+                    })
                 {
                     let what = "an element of an output is written a second time".to_string();
                     self.report(

@@ -264,16 +264,11 @@ impl<'a> BlockRun<'a> {
     ) -> Flow {
         let first = mask.trailing_zeros() as usize;
         let wanted = warp.get(members, first) as u32;
-        if bits(mask).any(|lane| warp.get(members, lane) as u32 != wanted) {
-            let what = "the lanes name different member masks".to_string();
-            self.report(
-                FindingKind::InvalidOperand,
-                warp.index,
-                first,
-                pc,
-                None,
-                what,
-            );
+        let same = bits(mask)
+            .filter(|&lane| warp.get(members, lane) as u32 == wanted)
+            .fold(0u32, |m, lane| m | 1 << lane);
+        if same != mask {
+            return self.warp_wide_parts(warp, inst, members, mask, pc);
         }
         if mask & !wanted != 0 {
             let lane = (mask & !wanted).trailing_zeros() as usize;
@@ -290,7 +285,7 @@ impl<'a> BlockRun<'a> {
             );
         }
         let needed = wanted & warp.alive();
-        let (others, parked) = warp.parked(pc);
+        let (others, parked) = warp.parked(pc, wanted);
         let together = mask | parked;
         if needed & !together != 0 {
             warp.split_for_wait(g, mask);
@@ -301,17 +296,55 @@ impl<'a> BlockRun<'a> {
             warp.groups[other].state = State::Running;
             warp.groups[other].pc += 1;
         }
+        self.warp_wide_now(warp, inst, together, pc);
+        Flow::Next
+    }
+
+    /// Lanes of one group with different member masks: each set of members is served by itself.
+    fn warp_wide_parts(
+        &mut self,
+        warp: &mut Warp,
+        inst: &'a Inst,
+        members: Slot,
+        mask: u32,
+        pc: Pc,
+    ) -> Flow {
+        let mut rest = mask;
+        while rest != 0 {
+            let first = rest.trailing_zeros() as usize;
+            let wanted = warp.get(members, first) as u32;
+            let part = bits(rest)
+                .filter(|&lane| warp.get(members, lane) as u32 == wanted)
+                .fold(0u32, |m, lane| m | 1 << lane);
+            if part != wanted & warp.alive() {
+                let what =
+                    format!("the lanes that name the member mask {wanted:#010x} are {part:#010x}");
+                self.report(
+                    FindingKind::InvalidOperand,
+                    warp.index,
+                    first,
+                    pc,
+                    None,
+                    what,
+                );
+            }
+            self.warp_wide_now(warp, inst, part, pc);
+            rest &= !part;
+        }
+        Flow::Next
+    }
+
+    fn warp_wide_now(&mut self, warp: &mut Warp, inst: &'a Inst, mask: u32, pc: Pc) {
         self.events += 1;
         match &inst.op {
             Op::WarpSync { .. } => {
                 let mut release = Release::default();
-                self.clocks.release(warp.index, together, &mut release);
+                self.clocks.release(warp.index, mask, &mut release);
                 let acquire = self.clocks.complete(&release);
-                self.clocks.acquire(warp.index, together, &acquire, true);
+                self.clocks.acquire(warp.index, mask, &acquire, true);
             }
-            _ => self.exchange(warp, &inst.op, together, pc),
+            _ => self.exchange(warp, &inst.op, mask, pc),
         }
-        Flow::Next
     }
 }
 

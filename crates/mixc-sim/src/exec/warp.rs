@@ -230,10 +230,14 @@ impl Warp {
         false
     }
 
-    /// Other groups parked at `pc`, and their lanes.
-    pub fn parked(&self, pc: Pc) -> (Vec<usize>, u32) {
+    /// Groups parked at `pc` whose lanes are among `members`, and their lanes.
+    pub fn parked(&self, pc: Pc, members: u32) -> (Vec<usize>, u32) {
         let at: Vec<usize> = (0..self.groups.len())
-            .filter(|&g| self.groups[g].pc == pc && self.groups[g].state == State::AtWarpSync)
+            .filter(|&g| {
+                self.groups[g].pc == pc
+                    && self.groups[g].state == State::AtWarpSync
+                    && self.groups[g].mask & !members == 0
+            })
             .collect();
         let mask = at.iter().fold(0, |m, &g| m | self.groups[g].mask);
         (at, mask)
