@@ -59,6 +59,20 @@ fn join(into: &mut Vec<u32>, from: &[u32]) {
     }
 }
 
+/// `old` joined with `from`. Lanes of a warp mostly share a snapshot, so the last result is kept.
+fn joined(old: &Snapshot, from: &Snapshot, cache: &mut Option<(Snapshot, Snapshot)>) -> Snapshot {
+    if let Some((key, value)) = cache
+        && Arc::ptr_eq(key, old)
+    {
+        return value.clone();
+    }
+    let mut new = old.to_vec();
+    join(&mut new, from);
+    let new: Snapshot = new.into();
+    *cache = Some((old.clone(), new.clone()));
+    new
+}
+
 impl Clocks {
     pub fn new(warps: usize, track_fences: bool) -> Clocks {
         let threads = warps * 32;
@@ -151,7 +165,7 @@ impl Clocks {
     /// `lanes` of `warp` are ordered behind everything in `from`. Threads of a whole barrier take the
     /// snapshot as it is (`replace`), since it contains what they knew.
     pub fn acquire(&mut self, warp: usize, lanes: u32, from: &Acquire, replace: bool) {
-        let mut cache: Option<(Snapshot, Snapshot)> = None;
+        let (mut seen_cache, mut fenced_cache) = (None, None);
         for lane in bits(lanes) {
             let t = warp * 32 + lane;
             if replace {
@@ -159,21 +173,9 @@ impl Clocks {
                 self.fenced[t] = from.fenced.clone();
                 continue;
             }
-            let joined = match &cache {
-                Some((old, new)) if Arc::ptr_eq(old, &self.seen[t]) => new.clone(),
-                _ => {
-                    let mut new = self.seen[t].to_vec();
-                    join(&mut new, &from.seen);
-                    let new: Snapshot = new.into();
-                    cache = Some((self.seen[t].clone(), new.clone()));
-                    new
-                }
-            };
-            self.seen[t] = joined;
+            self.seen[t] = joined(&self.seen[t], &from.seen, &mut seen_cache);
             if self.track_fences {
-                let mut new = self.fenced[t].to_vec();
-                join(&mut new, &from.fenced);
-                self.fenced[t] = new.into();
+                self.fenced[t] = joined(&self.fenced[t], &from.fenced, &mut fenced_cache);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Exchanges between the lanes of a warp: shuffles, votes, matches, reductions.
 
-use super::access::combine;
+use super::atomic::combine;
 use super::block::BlockRun;
 use super::warp::Warp;
 use crate::check::clock::bits;

@@ -3,6 +3,7 @@
 //! In: a [`Program`], its arguments, and global memory. Out: changed memory, findings, counts.
 
 mod access;
+mod atomic;
 mod barrier;
 mod block;
 mod bulk;
@@ -56,7 +57,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            instruction_limit: 200_000_000,
+            instruction_limit: 50_000_000,
             races: true,
             parallel: true,
         }
