@@ -39,14 +39,20 @@ impl Diagnostic {
             severity: Severity::Error,
             code,
             message: message.into(),
-            labels: vec![Label { span, message: String::new() }],
+            labels: vec![Label {
+                span,
+                message: String::new(),
+            }],
             notes: vec![],
             help: None,
         }
     }
 
     pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, span, message) }
+        Diagnostic {
+            severity: Severity::Warning,
+            ..Diagnostic::error(code, span, message)
+        }
     }
 
     /// Sets the remark under the primary span.
@@ -57,7 +63,10 @@ impl Diagnostic {
 
     /// Points at a second place.
     pub fn label(mut self, span: Span, message: impl Into<String>) -> Diagnostic {
-        self.labels.push(Label { span, message: message.into() });
+        self.labels.push(Label {
+            span,
+            message: message.into(),
+        });
         self
     }
 
@@ -85,7 +94,10 @@ pub struct Source {
 
 impl Source {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Source {
-        Source { name: name.into(), text: text.into() }
+        Source {
+            name: name.into(),
+            text: text.into(),
+        }
     }
 
     /// Plain text with carets, one block for each diagnostic.
@@ -99,7 +111,11 @@ impl Source {
                 Severity::Warning => cs::Severity::Warning,
             };
             let labels = d.labels.iter().enumerate().map(|(n, l)| {
-                let style = if n == 0 { cs::LabelStyle::Primary } else { cs::LabelStyle::Secondary };
+                let style = if n == 0 {
+                    cs::LabelStyle::Primary
+                } else {
+                    cs::LabelStyle::Secondary
+                };
                 let end = l.span.end.min(self.text.len());
                 cs::Label::new(style, (), l.span.start.min(end)..end).with_message(&l.message)
             });

@@ -27,9 +27,9 @@ pub struct Token {
 }
 
 const PUNCT: &[&str] = &[
-    "..=", "->", "<-", "<=", ">=", "==", "!=", "+=", ":=", "=>", "..", "**", "&&", "||", "(", ")", "[",
-    "]", "{", "}", "<", ">", "=", "+", "-", "*", "/", "%", ",", ":", ";", ".", "@", "$", "|", "?", "!",
-    "^", "&", "~", "#",
+    "..=", "->", "<-", "<=", ">=", "==", "!=", "+=", ":=", "=>", "..", "**", "&&", "||", "(", ")",
+    "[", "]", "{", "}", "<", ">", "=", "+", "-", "*", "/", "%", ",", ":", ";", ".", "@", "$", "|",
+    "?", "!", "^", "&", "~", "#",
 ];
 
 /// Splits a text into tokens. Bytes that fit nothing are reported and skipped, so that the caller
@@ -54,8 +54,16 @@ pub fn lex(text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
             let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
             let body = &text[at..end];
             if body.starts_with("///") && !body.starts_with("////") {
-                let doc = body[3..].strip_prefix(' ').unwrap_or(&body[3..]).trim_end().to_string();
-                tokens.push(Token { kind: TokenKind::Doc(doc), span: Span::new(at, end), starts_line });
+                let doc = body[3..]
+                    .strip_prefix(' ')
+                    .unwrap_or(&body[3..])
+                    .trim_end()
+                    .to_string();
+                tokens.push(Token {
+                    kind: TokenKind::Doc(doc),
+                    span: Span::new(at, end),
+                    starts_line,
+                });
             }
             at = end;
             continue;
@@ -83,7 +91,11 @@ pub fn lex(text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
                 }
                 _ => {
                     at = close.unwrap_or(text.len());
-                    let error = Diagnostic::error("open-string", Span::new(start, at), "this string is not closed");
+                    let error = Diagnostic::error(
+                        "open-string",
+                        Span::new(start, at),
+                        "this string is not closed",
+                    );
                     errors.push(error.help("end it with `\"` on the same line"));
                     continue;
                 }
@@ -95,13 +107,25 @@ pub fn lex(text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
             let c = text[at..].chars().next().unwrap_or('?');
             at += c.len_utf8();
             let what = format!("unexpected character `{}`", c.escape_default());
-            errors.push(Diagnostic::error("bad-character", Span::new(start, at), what));
+            errors.push(Diagnostic::error(
+                "bad-character",
+                Span::new(start, at),
+                what,
+            ));
             continue;
         };
-        tokens.push(Token { kind, span: Span::new(start, at), starts_line });
+        tokens.push(Token {
+            kind,
+            span: Span::new(start, at),
+            starts_line,
+        });
         starts_line = false;
     }
-    tokens.push(Token { kind: TokenKind::End, span: Span::new(text.len(), text.len()), starts_line: true });
+    tokens.push(Token {
+        kind: TokenKind::End,
+        span: Span::new(text.len(), text.len()),
+        starts_line: true,
+    });
     (tokens, errors)
 }
 
@@ -132,7 +156,10 @@ fn number(text: &str) -> Option<TokenKind> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().ok().map(TokenKind::Int);
     }
-    text.parse().ok().filter(|v: &f64| v.is_finite()).map(TokenKind::Float)
+    text.parse()
+        .ok()
+        .filter(|v: &f64| v.is_finite())
+        .map(TokenKind::Float)
 }
 
 #[cfg(test)]
@@ -154,6 +181,9 @@ mod tests {
     fn unknown_bytes_are_reported_and_skipped() {
         let (tokens, errors) = lex("a € b \"x");
         assert_eq!(tokens.len(), 3);
-        assert_eq!(errors.iter().map(|e| e.code).collect::<Vec<_>>(), ["bad-character", "open-string"]);
+        assert_eq!(
+            errors.iter().map(|e| e.code).collect::<Vec<_>>(),
+            ["bad-character", "open-string"]
+        );
     }
 }
