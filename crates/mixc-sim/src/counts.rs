@@ -28,6 +28,14 @@ impl Counts {
         self.warp[class as usize]
     }
 
+    /// Every class that occurred, with its warp and thread instructions.
+    pub fn by_class(&self) -> impl Iterator<Item = (Class, u64, u64)> + '_ {
+        let all = Class::ALL
+            .into_iter()
+            .map(|c| (c, self.warp[c as usize], self.thread[c as usize]));
+        all.filter(|(_, warp, _)| *warp > 0)
+    }
+
     pub fn total(&self) -> u64 {
         self.warp.iter().sum()
     }

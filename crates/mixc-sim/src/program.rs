@@ -109,6 +109,11 @@ pub enum Class {
 }
 
 impl Class {
+    /// Stable kebab-case name, for tools.
+    pub fn name(self) -> String {
+        crate::check::finding::kebab(&format!("{self:?}"))
+    }
+
     pub const ALL: [Class; 20] = {
         use Class::*;
         [

@@ -136,3 +136,20 @@ fn reports_name_the_line_of_the_text() {
             .starts_with("parameter `scale_param_0` (buffer `x`)")
     );
 }
+
+#[test]
+fn cut_texts_are_errors_not_panics() {
+    for end in (0..MODERN.len()).filter(|&n| MODERN.is_char_boundary(n)) {
+        let _ = mixc_sim::Module::parse(&MODERN[..end]);
+    }
+    let lines: Vec<&str> = MODERN.lines().collect();
+    for skip in 0..lines.len() {
+        let text: Vec<&str> = lines
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| *n != skip)
+            .map(|(_, l)| *l)
+            .collect();
+        let _ = mixc_sim::Module::parse(&text.join("\n"));
+    }
+}

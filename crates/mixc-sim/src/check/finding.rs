@@ -28,6 +28,25 @@ pub enum FindingKind {
     InstructionLimit,
 }
 
+impl FindingKind {
+    /// Stable kebab-case name, for tools.
+    pub fn name(self) -> String {
+        kebab(&format!("{self:?}"))
+    }
+}
+
+/// `OutOfBounds` to `out-of-bounds`.
+pub(crate) fn kebab(name: &str) -> String {
+    let mut out = String::new();
+    for (n, c) in name.chars().enumerate() {
+        if c.is_ascii_uppercase() && n > 0 {
+            out.push('-');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
 /// One mistake. Occurrences on the same line are counted, the first is described.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -55,7 +74,7 @@ pub struct Other {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let name = format!("{:?}", self.kind);
+        let name = self.kind.name();
         write!(
             f,
             "{name}: {} (line {}: `{}`",

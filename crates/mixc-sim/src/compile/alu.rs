@@ -97,6 +97,9 @@ impl Compiler<'_> {
                 let parts: Vec<Option<Slot>> = parts.collect::<Built<_>>()?;
                 let a = self.source(i, 1, ty)?;
                 let bits = ty.bits() / parts.len() as u32;
+                if !matches!(bits, 8 | 16 | 32) || bits * parts.len() as u32 != ty.bits() {
+                    return Err(self.unsupported(i));
+                }
                 self.emit(
                     i,
                     Class::Move,

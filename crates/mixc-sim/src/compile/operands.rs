@@ -148,7 +148,7 @@ impl Compiler<'_> {
                 Ok((
                     Addr {
                         base: addr.base,
-                        offset: addr.offset + offset,
+                        offset: addr.offset.wrapping_add(*offset),
                     },
                     space,
                 ))

@@ -159,6 +159,9 @@ impl Parser {
                         return Err(self.expected("`,` or `}` in a vector"));
                     }
                 }
+                if items.is_empty() {
+                    return Err(self.error(place, "a vector has at least one element"));
+                }
                 Ok(Operand::Vector(items))
             }
             Tok::Punct('[') => self.address(),
