@@ -88,7 +88,7 @@ impl Counts {
         }
         let mut last = sorted[0] / 32;
         for (n, &a) in sorted.iter().enumerate() {
-            let end = (a + u64::from(bytes) - 1) / 32;
+            let end = a.saturating_add(u64::from(bytes) - 1) / 32;
             // Sectors are taken in order, so those up to `last` are counted already.
             let fresh = if n == 0 {
                 end - last
@@ -109,7 +109,7 @@ fn passes(lanes: &[u32], words: u32) -> u64 {
     let mut owner = [u32::MAX; 32];
     let mut conflict = false;
     for &address in lanes {
-        for word in address / 4..address / 4 + words {
+        for word in address / 4..(address / 4).saturating_add(words) {
             let bank = &mut owner[(word % 32) as usize];
             conflict |= *bank != u32::MAX && *bank != word;
             *bank = word;
@@ -118,7 +118,10 @@ fn passes(lanes: &[u32], words: u32) -> u64 {
     if !conflict {
         return 1;
     }
-    let mut all: Vec<u32> = lanes.iter().flat_map(|a| a / 4..a / 4 + words).collect();
+    let mut all: Vec<u32> = lanes
+        .iter()
+        .flat_map(|a| a / 4..(a / 4).saturating_add(words))
+        .collect();
     all.sort_unstable();
     all.dedup();
     let mut used = [0u64; 32];

@@ -32,11 +32,22 @@
 //! assert_eq!(memory.u32s(x), [2, 4, 6, 8]);
 //! ```
 //!
-//! What is modelled, by section of the PTX ISA (release 8.x): parsing and types (4, 5), the arithmetic
-//! instructions (9.7.1 to 9.7.6, results in `numeric`), data movement and `cp.async` (9.7.9), control
-//! flow with reconvergence at immediate post-dominators (9.7.12), barriers, votes, atomics and mbarriers
-//! (9.7.13), `mma`, `ldmatrix`, `stmatrix` (9.7.14), `wgmma` (9.7.15), proxies (8.6). Not modelled:
-//! clusters of more than one block, `call`, textures, integer and 8-bit float `wgmma`, `tcgen05`.
+//! What is modelled, by section of the PTX ISA (release 8.x): syntax, types and state spaces (4, 5), the
+//! arithmetic instructions with their rounding (9.7.1 to 9.7.8), data movement, `cp.async`, bulk and
+//! tensor copies (9.7.9), control flow with reconvergence at immediate post-dominators (9.7.12), barriers,
+//! votes, atomics and mbarriers (9.7.13), `mma`, `ldmatrix`, `stmatrix` (9.7.14), `wgmma` (9.7.15), causality
+//! order and proxies (8). Not modelled: clusters of more than one block, `call`, textures, 8-bit floats,
+//! integer `wgmma`, `tcgen05`. What is not known is an error with its line, never a guess.
+//!
+//! Where PTX leaves freedom, the choice is the one that shows mistakes: `cp.async` data arrives only at the
+//! wait, the first `try_wait` for a phase fails, lanes that a branch separated do not wait for each other
+//! before the meeting point, fresh memory holds a pattern that is NaN as a float. Approximate instructions
+//! are computed in double and rounded once; matrix products are summed in double and rounded once.
+//!
+//! Shared memory is checked by happens-before (see `check::clock`): every granule remembers its last write
+//! and the reads since, and a barrier, `bar.warp.sync`, mbarrier phase or wait orders what came before it.
+//! Global memory is checked for bounds, alignment, initialisation and repeated stores, not for races
+//! between threads.
 
 mod check;
 mod compile;

@@ -159,3 +159,26 @@ fn planted_mistakes_in_the_pipeline_are_found() {
         ],
     );
 }
+
+#[test]
+fn changed_texts_never_panic() {
+    let ran = changed_texts(&text(), 200, |module| {
+        let mut memory = Memory::new();
+        let x = memory.alloc_u16("x", &[0x3f80; 64 * 256]);
+        let out = memory.alloc_uninit("out", 64 * 64 * 4);
+        let map = |buffer| {
+            Arg::TensorMap(TensorMap {
+                buffer,
+                offset: 0,
+                elem: TensorElem::Bf16,
+                dims: vec![256, 64],
+                strides: vec![512],
+                box_dims: vec![64, 64],
+                swizzle: Swizzle::B128,
+            })
+        };
+        let args = [map(x), map(x), Arg::Buffer(out)];
+        let _ = module.launch("k", [1; 3], [160, 1, 1], 0, &args, &mut memory, &short());
+    });
+    assert!(ran > 10, "only {ran} of the changed texts could run");
+}

@@ -165,3 +165,58 @@ pub fn small(n: usize, seed: u32) -> Vec<f32> {
         })
         .collect()
 }
+
+/// Options for kernels that may not end.
+pub fn short() -> Options {
+    Options {
+        instruction_limit: 100_000,
+        ..Options::default()
+    }
+}
+
+/// Changes words of a text at random `n` times and runs what still parses; returns how many did.
+pub fn changed_texts(good: &str, n: usize, run: impl Fn(&Module)) -> usize {
+    let values = [
+        "0",
+        "-1",
+        "4294967295",
+        "0x7fffffffffffffff",
+        "-9223372036854775808",
+        "7",
+        "0f7F800000",
+        "%r99",
+        "%p5",
+        "_",
+        "{}",
+        "",
+    ];
+    let lines: Vec<&str> = good.lines().collect();
+    let mut state = 12345u64;
+    let mut random = |n: usize| {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 33) as usize % n
+    };
+    let mut ran = 0;
+    for _ in 0..n {
+        let mut changed: Vec<String> = lines.iter().map(|l| l.to_string()).collect();
+        for _ in 0..1 + random(3) {
+            let at = random(changed.len());
+            let mut words: Vec<String> = changed[at].split(' ').map(String::from).collect();
+            let word = &mut words[random(changed[at].split(' ').count())];
+            let tail: String = word
+                .chars()
+                .rev()
+                .take_while(|c| ",;".contains(*c))
+                .collect();
+            *word = format!("{}{tail}", values[random(values.len())]);
+            changed[at] = words.join(" ");
+        }
+        if let Ok(module) = Module::parse(&changed.join("\n")) {
+            run(&module);
+            ran += 1;
+        }
+    }
+    ran
+}
