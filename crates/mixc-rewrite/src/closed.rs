@@ -249,7 +249,11 @@ impl Closer<'_> {
             .iter()
             .filter(|a| self.is_sequence(a))
             .count();
-        sums_features && !binds_time && positions <= 1 && !self.summed_over_time(&l.name)
+        sums_features
+            && !binds_time
+            && positions <= 1
+            && !pairs_positions(term)
+            && !self.summed_over_time(&l.name)
     }
 
     /// Whether a statement sums the let over time right where it reads it.
@@ -400,4 +404,26 @@ fn repeated_sizes(l: &Let, size: &dyn Fn(&Name) -> Option<Ix>) -> BTreeSet<Ix> {
         .filter_map(size)
         .filter(|ix| !seen.insert(ix.clone()))
         .collect()
+}
+
+/// Whether a sum compares two positions of one sequence of data: a product of two factors that have
+/// batch axes in common and an axis each that the other lacks. Weights have no batch axes in common
+/// with what they are applied to.
+fn pairs_positions(term: &T) -> bool {
+    let mut found = false;
+    term.visit(&mut |t| {
+        let Term::Sum { axes, factors } = &**t else {
+            return;
+        };
+        let free = |f: &T| -> BTreeSet<Name> {
+            let all = f.free_axes().into_iter();
+            all.filter(|a| !axes.contains(a)).collect()
+        };
+        let free: Vec<BTreeSet<Name>> = factors.iter().map(free).collect();
+        found |= free.iter().any(|a| {
+            free.iter()
+                .any(|b| !a.is_disjoint(b) && !a.is_subset(b) && !b.is_subset(a))
+        });
+    });
+    found
 }

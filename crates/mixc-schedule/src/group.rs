@@ -243,7 +243,7 @@ fn sequence_of(program: &Program, out: &Out) -> Option<Ix> {
 /// if there is none the last axis that is not stepped through.
 fn tiles_of(program: &Program, out: &Out) -> Vec<Name> {
     let sequence = sequence_axis(out);
-    let reused = reused_axes(program, &out.term);
+    let reused = reused_axes(&out.term);
     let is_chunk = |a: &Name| program.splits.iter().any(|s| s.inner == *a);
     let candidates = || out.axes.iter().filter(|a| Some(*a) != sequence.as_ref());
     let outer = |a: &Name| program.splits.iter().any(|s| s.outer == *a);

@@ -143,7 +143,7 @@ pub fn fitted(block: usize, size: i64) -> usize {
 
 /// Output axes along which operands are reused: some product has a factor with the axis, as one of
 /// the two innermost indices of a tensor, and a factor that reads a tensor without it.
-pub fn reused_axes(program: &Program, term: &T) -> BTreeSet<Name> {
+pub fn reused_axes(term: &T) -> BTreeSet<Name> {
     let mut reused = BTreeSet::new();
     term.visit(&mut |t| {
         let factors: Vec<&T> = match &**t {
@@ -153,7 +153,7 @@ pub fn reused_axes(program: &Program, term: &T) -> BTreeSet<Name> {
         };
         let reading: Vec<(BTreeSet<Name>, BTreeSet<Name>)> = factors
             .iter()
-            .map(|f| (f.free_axes(), innermost(program, f)))
+            .map(|f| (f.free_axes(), innermost(f)))
             .filter(|(_, inner)| !inner.is_empty())
             .collect();
         for (_, inner) in &reading {
@@ -168,10 +168,10 @@ pub fn reused_axes(program: &Program, term: &T) -> BTreeSet<Name> {
     reused
 }
 
-fn innermost(program: &Program, term: &T) -> BTreeSet<Name> {
+fn innermost(term: &T) -> BTreeSet<Name> {
     let mut inner = BTreeSet::new();
     term.visit(&mut |t| match &**t {
-        Term::Read { tensor, index } if index.len() > 1 && program.tensor(tensor).is_some() => {
+        Term::Read { index, .. } if index.len() > 1 => {
             inner.extend(index.iter().rev().take(2).flat_map(Ix::axes));
         }
         Term::Ss { j, i, .. } => inner.extend([j.clone(), i.clone()]),

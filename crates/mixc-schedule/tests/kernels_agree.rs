@@ -216,6 +216,21 @@ fn a_decayed_recurrence_in_every_form() {
     }
 }
 
+/// What is past the end must not count, even where no factor of a sum is 0 there by itself.
+#[test]
+fn inputs_that_are_not_zero_past_the_end() {
+    for form in ["unbounded_inputs", "unbounded_inputs_chunkwise"] {
+        for sizes in &DECAY {
+            check(
+                "unbounded_inputs",
+                form,
+                sizes,
+                &[("C", 16), ("stream", 16)],
+            );
+        }
+    }
+}
+
 #[test]
 fn a_scan_that_stays_as_written() {
     for sizes in &DECAY {
