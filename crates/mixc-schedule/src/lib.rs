@@ -29,7 +29,7 @@ mod unify;
 pub use error::ScheduleError;
 pub use template::{Action, Blocks, Condition, Knob, Range, TEMPLATES, Template, parse_template};
 
-use mixc_ir::{DType, Ix, Name, Program, Stmt, Term};
+use mixc_ir::{DType, Ix, Name, Program, Term};
 use mixc_tile::{Kernel, TensorArg, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,10 +145,4 @@ fn drop_absent(program: &mut Program, absent: &BTreeSet<Name>) {
         _ => None,
     });
     program.tensors.retain(|t| !defaults.contains_key(&t.name));
-    debug_assert!(
-        program
-            .body
-            .iter()
-            .all(|s| matches!(s, Stmt::Let(_) | Stmt::Scan(_)))
-    );
 }

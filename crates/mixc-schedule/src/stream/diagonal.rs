@@ -37,6 +37,11 @@ pub fn emit_from_diagonal(
     var: &Name,
     decays: &[T],
 ) -> Result<(), ScheduleError> {
+    if !plan.softmaxes.is_empty() {
+        return Err(ScheduleError::unsupported(
+            "a decay inside a softmax".into(),
+        ));
+    }
     let block = b.stream_block as i64;
     let row = match &*decays[0] {
         Term::Ss { i, .. } => i.clone(),
@@ -184,13 +189,7 @@ pub fn emit_from_diagonal(
             body,
         },
     );
-    if plan.softmaxes.is_empty() {
-        Ok(())
-    } else {
-        Err(ScheduleError::unsupported(
-            "a decay inside a softmax".into(),
-        ))
-    }
+    Ok(())
 }
 
 impl Node {
