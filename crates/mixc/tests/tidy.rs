@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 /// Every crate may use those in front of it.
 const ORDER: &[&str] = &[
     "mixc-text",
+    "mixc-layout",
     "mixc-ir",
     "mixc-sim",
     "mixc-tile",
