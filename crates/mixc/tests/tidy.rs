@@ -15,6 +15,8 @@ const ORDER: &[&str] = &[
     "mixc-schedule",
     "mixc-cpu",
     "mixc-tensor",
+    "mixc-nvtools",
+    "mixc-mlir",
     "mixc",
     "mixc-cli",
 ];
