@@ -132,8 +132,9 @@ pub fn ldmatrix(count: u32, transposed: bool) -> Result<Layout, LayoutError> {
     ))
 }
 
-/// Which stored `row` of which `matrix` each lane gives the address of in `ldmatrix` with `count`
-/// matrices: lanes 8i to 8i + 7 address the rows of matrix `i`; further lanes are not looked at.
+/// What each lane addresses in `ldmatrix` with `count` matrices of 16-bit elements: lanes 8i to 8i + 7
+/// give the rows of matrix `i`; further lanes are not looked at. The registers are not what the lane
+/// gets (that is [`ldmatrix`]) but the 8 elements, 16 bytes, at its address.
 ///
 /// PTX ISA, "Warp-level matrix load instruction: ldmatrix".
 ///
@@ -143,10 +144,11 @@ pub fn ldmatrix_addresses(count: u32) -> Result<Layout, LayoutError> {
     let matrices = matrix_bits(count)?;
     let mut lanes = vec![("row", 1), ("row", 2), ("row", 4)];
     lanes.extend((0..matrices).map(|b| ("matrix", 1 << b)));
-    let mut layout = Layout::new(&[("row", 3), ("matrix", matrices)]).with_input(LANE);
-    for bit in lanes {
-        layout = layout.with_bit(LANE, &[bit]);
-    }
+    let layout = fragment(
+        &[("row", 3), ("col", 3), ("matrix", matrices)],
+        &[("col", 1), ("col", 2), ("col", 4)],
+        &lanes,
+    );
     Ok((layout.in_bits(LANE)..5).fold(layout, |l, _| l.with_bit(LANE, &[])))
 }
 

@@ -11,11 +11,13 @@
 //! published as "Linear Layouts" (Zhou et al. 2025, arXiv 2505.23819).
 
 mod algebra;
+mod banks;
 mod display;
 mod error;
 pub mod fragment;
 mod gf2;
 mod layout;
+pub mod shared;
 
 pub use error::LayoutError;
 pub use layout::Layout;

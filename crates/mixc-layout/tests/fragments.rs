@@ -117,7 +117,10 @@ fn ldmatrix_gives_each_lane_a_pair_of_a_row() {
         }
         let addresses = ldmatrix_addresses(count).unwrap();
         for lane in 0..8 * count {
-            assert_eq!(addresses.values(&[(LANE, lane)]), [lane % 8, lane / 8]);
+            for col in 0..8 {
+                let at = addresses.values(&[(LANE, lane), (REGISTER, col)]);
+                assert_eq!(at, [lane % 8, col, lane / 8]);
+            }
         }
     }
     assert!(ldmatrix(3, false).is_err() && ldmatrix_addresses(8).is_err());
