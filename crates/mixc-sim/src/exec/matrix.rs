@@ -2,105 +2,54 @@
 
 use super::access::Spot;
 use super::block::BlockRun;
+use super::product::{self, element};
 use super::warp::Warp;
 use crate::check::clock::bits;
 use crate::check::shadow::Kind;
-use crate::numeric::Bits;
-use crate::numeric::half_precision::{self as hp, IsBf16, IsF16};
 use crate::numeric::round::{Exact, F16, RN};
+use crate::numeric::{Bits, Lanes};
 use crate::program::*;
-
-/// Elements of a type in one 32-bit register.
-pub fn per_register(e: Elem) -> u32 {
-    match e {
-        Elem::F16 | Elem::Bf16 => 2,
-        Elem::S8 | Elem::U8 => 4,
-        _ => 1,
-    }
-}
-
-/// The value of element `i` of a 32-bit register.
-pub fn element(e: Elem, register: u64, i: u32) -> f64 {
-    match e {
-        Elem::F16 => hp::value::<IsF16>((register >> (16 * i)) as u16),
-        Elem::Bf16 => hp::value::<IsBf16>((register >> (16 * i)) as u16),
-        // tf32 ignores the low 13 bits of its container.
-        Elem::Tf32 => f64::from(f32::of(register & 0xffff_e000)),
-        Elem::S8 => f64::from((register >> (8 * i)) as u8 as i8),
-        Elem::U8 => f64::from((register >> (8 * i)) as u8),
-        Elem::S32 => f64::from(register as u32 as i32),
-        _ => f64::from(f32::of(register)),
-    }
-}
-
-/// Row and column in A (16 x K) of element `i` of register `r`, for lane `l`
-/// (PTX ISA, "Matrix Fragments for mma.m16n8k8" and the sections of the other m16n8 shapes: the group
-/// `l / 4` selects the row, the place in the group the columns).
-pub fn a_position(e: Elem, lane: u32, r: u32, i: u32) -> (u32, u32) {
-    let n = per_register(e);
-    (
-        lane / 4 + 8 * (r & 1),
-        (lane % 4) * n + 4 * n * (r >> 1) + i,
-    )
-}
-
-/// Row (in K) and column (in N) in B of element `i` of register `r`.
-pub fn b_position(e: Elem, lane: u32, r: u32, i: u32) -> (u32, u32) {
-    let n = per_register(e);
-    ((lane % 4) * n + 4 * n * r + i, lane / 4)
-}
-
-/// Row and column in C and D of accumulator `i` (one of 4 in a 16 x 8 tile).
-pub fn c_position(lane: u32, i: u32) -> (u32, u32) {
-    (lane / 4 + 8 * (i >> 1), (lane % 4) * 2 + (i & 1))
-}
 
 impl BlockRun<'_> {
     /// `D = A * B + C` (PTX ISA, "Multiply-and-Accumulate Instruction: mma"). Products and their sum are
     /// taken in double and rounded once; PTX asks for at least single precision.
     pub fn mma(&mut self, warp: &mut Warp, m: &Mma, mask: u32) {
-        let k = m.k as usize;
-        let (mut a, mut b) = ([[0f64; 32]; 16], [[0f64; 32]; 8]);
-        for lane in 0..32 {
-            for (r, slot) in m.a_regs.iter().enumerate() {
-                let v = warp.get(*slot, lane);
-                for i in 0..per_register(m.a) {
-                    let (row, col) = a_position(m.a, lane as u32, r as u32, i);
-                    a[row as usize][col as usize] = element(m.a, v, i);
-                }
-            }
-            for (r, slot) in m.b_regs.iter().enumerate() {
-                let v = warp.get(*slot, lane);
-                for i in 0..per_register(m.b) {
-                    let (row, col) = b_position(m.b, lane as u32, r as u32, i);
-                    b[col as usize][row as usize] = element(m.b, v, i);
-                }
+        let sums = {
+            let registers = |slots: &[Slot]| -> [&Lanes; 4] {
+                std::array::from_fn(|n| &warp.regs[slots[n % slots.len()] as usize])
+            };
+            let (a, b) = (registers(&m.a_regs), registers(&m.b_regs));
+            let (a, b) = (&a[..m.a_regs.len()], &b[..m.b_regs.len()]);
+            product::of_registers((m.a, m.b), m.k as usize, a, b)
+        };
+        let sums = sums.as_flattened();
+        self.counts.matrix_fmas += u64::from(m.m * m.n * m.k);
+        // All results come before the first write: D may be C in another order.
+        let mut out = [[0; 32]; 4];
+        for (r, out) in out.iter_mut().take(m.dst.len()).enumerate() {
+            let c = &warp.regs[m.c_regs[r] as usize];
+            for lane in 0..32 {
+                out[lane] = match m.c {
+                    Elem::F16 => {
+                        let half = |j: usize| {
+                            let old = element(Elem::F16, c[lane], j);
+                            F16.round(Exact::of(sums[64 * r + 2 * lane + j] + old), RN)
+                        };
+                        half(0) | half(1) << 16
+                    }
+                    Elem::S32 => {
+                        let sum = sums[64 * (r / 2) + 2 * lane + r % 2] as i64;
+                        u64::from((sum as u32).wrapping_add(c[lane] as u32))
+                    }
+                    _ => {
+                        let sum = sums[64 * (r / 2) + 2 * lane + r % 2];
+                        ((sum + f64::from(f32::of(c[lane]))) as f32).bits()
+                    }
+                };
             }
         }
-        self.counts.matrix_fmas += u64::from(m.m * m.n * m.k);
-        for lane in bits(mask) {
-            let mut d = [0f64; 4];
-            for (i, d) in d.iter_mut().enumerate() {
-                let (row, col) = c_position(lane as u32, i as u32);
-                let c = match m.c {
-                    Elem::F16 => element(Elem::F16, warp.get(m.c_regs[i / 2], lane), i as u32 & 1),
-                    c => element(c, warp.get(m.c_regs[i], lane), 0),
-                };
-                let (ra, rb) = (&a[row as usize][..k], &b[col as usize][..k]);
-                *d = ra.iter().zip(rb).map(|(x, y)| x * y).sum::<f64>() + c;
-            }
-            match m.c {
-                Elem::F16 => {
-                    for r in 0..2 {
-                        let half = |v: f64| F16.round(Exact::of(v), RN);
-                        warp.set(m.dst[r], lane, half(d[2 * r]) | half(d[2 * r + 1]) << 16);
-                    }
-                }
-                Elem::S32 => {
-                    (0..4).for_each(|i| warp.set(m.dst[i], lane, u64::from(d[i] as i64 as u32)))
-                }
-                _ => (0..4).for_each(|i| warp.set(m.dst[i], lane, (d[i] as f32).bits())),
-            }
+        for (d, out) in m.dst.iter().zip(&out) {
+            warp.write(*d, mask, out);
         }
     }
 
@@ -221,60 +170,5 @@ pub fn movmatrix(warp: &mut Warp, d: Slot, a: Slot, mask: u32) {
     for lane in bits(mask) {
         let (row, col) = (2 * (lane % 4), lane / 4);
         warp.set(d, lane, elements[row][col] | elements[row + 1][col] << 16);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The tables of the PTX ISA, section "Matrix Fragments for mma.m16n8k16 with floating point type":
-    /// row = group for a0 a1 a4 a5, group + 8 otherwise; column = 2 * place + (i & 1), + 8 from a4 on.
-    #[test]
-    fn fragments_of_m16n8k16_follow_the_documented_rule() {
-        for lane in 0..32 {
-            let (group, place) = (lane >> 2, lane % 4);
-            for i in 0..8u32 {
-                let row = if i < 2 || (4..6).contains(&i) {
-                    group
-                } else {
-                    group + 8
-                };
-                let col = place * 2 + (i & 1) + if i >= 4 { 8 } else { 0 };
-                assert_eq!(a_position(Elem::Bf16, lane, i / 2, i % 2), (row, col));
-            }
-            for i in 0..4u32 {
-                let row = place * 2 + (i & 1) + if i >= 2 { 8 } else { 0 };
-                assert_eq!(b_position(Elem::F16, lane, i / 2, i % 2), (row, group));
-                let row = if i < 2 { group } else { group + 8 };
-                assert_eq!(c_position(lane, i), (row, place * 2 + (i & 1)));
-            }
-        }
-    }
-
-    /// Section "Matrix Fragments for mma.m16n8k8", `.tf32`: a0 a2 in row `group`, a1 a3 in `group + 8`;
-    /// a0 a1 in column `place`, a2 a3 in `place + 4`. The f16 fragments: a0 a1, then a2 a3 below.
-    #[test]
-    fn fragments_of_m16n8k8_follow_the_documented_rule() {
-        for lane in 0..32 {
-            let (group, place) = (lane >> 2, lane % 4);
-            let table = [
-                (group, place),
-                (group + 8, place),
-                (group, place + 4),
-                (group + 8, place + 4),
-            ];
-            for (r, want) in table.into_iter().enumerate() {
-                assert_eq!(a_position(Elem::Tf32, lane, r as u32, 0), want);
-            }
-            assert_eq!(b_position(Elem::Tf32, lane, 1, 0), (place + 4, group));
-            for i in 0..4 {
-                let row = if i < 2 { group } else { group + 8 };
-                assert_eq!(
-                    a_position(Elem::F16, lane, i / 2, i % 2),
-                    (row, place * 2 + (i & 1))
-                );
-            }
-        }
     }
 }

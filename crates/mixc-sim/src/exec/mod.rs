@@ -11,6 +11,7 @@ mod copy;
 mod lanes;
 mod matrix;
 mod mbarrier;
+mod product;
 mod step;
 pub(crate) mod tensor_map;
 mod warp;

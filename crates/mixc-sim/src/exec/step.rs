@@ -362,14 +362,8 @@ fn branch(warp: &mut Warp, g: usize, taken: u32, to: Pc, meet: Pc) -> Flow {
 
 #[inline]
 fn run_alu(warp: &mut Warp, f: LaneFn, d: Slot, a: &[Slot; 4], mask: u32) {
-    let r = |n: usize| &warp.regs[a[n] as usize];
     let mut out = [0; 32];
-    match f {
-        LaneFn::F1(f) => f(r(0), &mut out),
-        LaneFn::F2(f) => f(r(0), r(1), &mut out),
-        LaneFn::F3(f) => f(r(0), r(1), r(2), &mut out),
-        LaneFn::F4(f) => f(r(0), r(1), r(2), r(3), &mut out),
-    }
+    f.run(a.map(|s| &warp.regs[s as usize]), &mut out);
     warp.write(d, mask, &out);
 }
 

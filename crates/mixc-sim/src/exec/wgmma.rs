@@ -7,13 +7,13 @@
 
 use super::access::{Spot, shared_address};
 use super::block::BlockRun;
-use super::matrix::{a_position, element, per_register};
+use super::product::{self, element, per_register};
 use super::tensor_map::Swizzle;
 use super::warp::Warp;
-use crate::check::clock::{Actor, bits};
+use crate::check::clock::Actor;
 use crate::check::finding::FindingKind;
-use crate::numeric::Bits;
 use crate::numeric::round::{Exact, F16, RN};
+use crate::numeric::{Bits, Lanes};
 use crate::program::*;
 use crate::syntax::ast::Space;
 
@@ -127,57 +127,49 @@ impl BlockRun<'_> {
         self.wgmma_check_fence(warp, w, pc, lane0);
         let (n, k) = (w.n as usize, w.k as usize);
         let row0 = 16 * (warp.index as u64 % 4);
-        let mut a = vec![0f64; 16 * k];
+        let mut a = [[0f64; product::DEPTH]; 16];
         match &w.a {
             WgmmaA::Registers(regs) => {
-                for lane in 0..32 {
-                    for (r, slot) in regs.iter().enumerate() {
-                        let v = warp.get(*slot, lane);
-                        for i in 0..per_register(w.elem) {
-                            let (row, col) = a_position(w.elem, lane as u32, r as u32, i);
-                            a[row as usize * k + col as usize] = element(w.elem, v, i);
-                        }
-                    }
-                }
+                let regs: Vec<&Lanes> = regs.iter().map(|s| &warp.regs[*s as usize]).collect();
+                a = product::rows_of_registers(w.elem, &regs);
             }
             WgmmaA::Shared(slot) => {
                 let d = Descriptor::decode(warp.get(*slot, lane0));
-                let read =
-                    |row: u64, col: u64| d.address(row0 + row, col, elem_bytes(w.elem), !w.trans_a);
-                self.shared_operand(warp.index, lane0, pc, w.elem, d, &mut a, (16, k), read);
+                let at = |row, col| d.address(row0 + row, col, elem_bytes(w.elem), !w.trans_a);
+                let put = |row: usize, col: usize, v| a[row][col] = v;
+                self.shared_operand(warp.index, lane0, pc, w.elem, d, (16, k), at, put);
             }
         }
         let d = Descriptor::decode(warp.get(w.b, lane0));
-        let mut b = vec![0f64; n * k];
-        let read = |col: u64, row: u64| d.address(col, row, elem_bytes(w.elem), !w.trans_b);
-        self.shared_operand(warp.index, lane0, pc, w.elem, d, &mut b, (n, k), read);
+        let mut b = vec![[[0f64; 8]; product::DEPTH]; n / 8];
+        let at = |col, row| d.address(col, row, elem_bytes(w.elem), !w.trans_b);
+        let put = |col: usize, row: usize, v| b[col / 8][row][col % 8] = v;
+        self.shared_operand(warp.index, lane0, pc, w.elem, d, (n, k), at, put);
         let sign = if w.negate_a != w.negate_b { -1.0 } else { 1.0 };
         self.counts.matrix_fmas += u64::from(16 * w.n * w.k);
         let keep = warp.predicate(w.scale_d, false);
-        for lane in bits(mask) {
-            let count = n / 2;
-            let mut out = vec![0f64; count];
-            for (i, out) in out.iter_mut().enumerate() {
-                let row = lane / 4 + 8 * (i / 2 % 2);
-                let col = 8 * (i / 4) + 2 * (lane % 4) + i % 2;
-                let old = match (keep >> lane & 1, w.acc) {
-                    (0, _) => 0.0,
-                    (_, Elem::F16) => {
-                        element(Elem::F16, warp.get(w.dst[i / 2], lane), i as u32 % 2)
-                    }
-                    _ => f64::from(f32::of(warp.get(w.dst[i], lane))),
-                };
-                let (ra, rb) = (&a[row * k..row * k + k], &b[col * k..col * k + k]);
-                *out = sign * ra.iter().zip(rb).map(|(x, y)| x * y).sum::<f64>() + old;
-            }
-            for (r, slot) in w.dst.iter().enumerate() {
-                let value = if w.acc == Elem::F16 {
-                    let half = |v: f64| F16.round(Exact::of(v), RN);
-                    half(out[2 * r]) | half(out[2 * r + 1]) << 16
-                } else {
-                    (out[r] as f32).bits()
-                };
-                warp.set(*slot, lane, value);
+        for (panel, b) in b.iter().enumerate() {
+            let sums = product::of_matrices(&a, b, k);
+            let sums = sums.as_flattened();
+            let registers = if w.acc == Elem::F16 { 2 } else { 4 };
+            for r in 0..registers {
+                let slot = w.dst[panel * registers + r];
+                let old = &warp.regs[slot as usize];
+                let mut out = [0; 32];
+                for lane in 0..32 {
+                    let kept = if keep >> lane & 1 == 1 { old[lane] } else { 0 };
+                    out[lane] = if w.acc == Elem::F16 {
+                        let half = |j: usize| {
+                            let sum = sign * sums[64 * r + 2 * lane + j];
+                            F16.round(Exact::of(sum + element(Elem::F16, kept, j)), RN)
+                        };
+                        half(0) | half(1) << 16
+                    } else {
+                        let sum = sign * sums[64 * (r / 2) + 2 * lane + r % 2];
+                        ((sum + f64::from(f32::of(kept))) as f32).bits()
+                    };
+                }
+                warp.write(slot, mask, &out);
             }
         }
         for slot in &w.dst {
@@ -192,7 +184,7 @@ impl BlockRun<'_> {
         }
     }
 
-    /// Reads a shared operand into `out` (rows x depth) and records the read.
+    /// Reads a shared operand of `(rows, depth)` elements into `put` and records the read.
     #[allow(clippy::too_many_arguments)]
     fn shared_operand(
         &mut self,
@@ -201,9 +193,9 @@ impl BlockRun<'_> {
         pc: Pc,
         elem: Elem,
         d: Descriptor,
-        out: &mut [f64],
         (rows, depth): (usize, usize),
         address: impl Fn(u64, u64) -> u64,
+        mut put: impl FnMut(usize, usize, f64),
     ) {
         if d.base_offset != 0 {
             let what = "matrix descriptors with a base offset are not supported by the simulator"
@@ -243,7 +235,7 @@ impl BlockRun<'_> {
                         seen.remove(0);
                     }
                 }
-                out[row * depth + col] = element(elem, self.peek_shared(at, bytes), 0);
+                put(row, col, element(elem, self.peek_shared(at, bytes), 0));
             }
         }
     }
@@ -370,5 +362,5 @@ impl BlockRun<'_> {
 }
 
 fn elem_bytes(e: Elem) -> u64 {
-    u64::from(4 / per_register(e))
+    4 / per_register(e) as u64
 }

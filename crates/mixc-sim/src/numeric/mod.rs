@@ -11,6 +11,7 @@ pub mod float;
 pub mod half_precision;
 pub mod integer;
 pub mod round;
+pub mod simd;
 
 /// A value of all lanes of a warp.
 pub type Lanes = [u64; 32];
@@ -68,13 +69,15 @@ impl Bits for f64 {
     }
 }
 
-/// The value one lane at a time, for a whole warp: the compact form of an arithmetic instruction.
+/// The formula of an arithmetic instruction for a whole warp: sources, then the result.
+///
+/// Made by [`lanes!`], which picks the version for this processor; [`LaneFn::run`] is the way to call it.
 #[derive(Clone, Copy)]
 pub enum LaneFn {
-    F1(fn(&Lanes, &mut Lanes)),
-    F2(fn(&Lanes, &Lanes, &mut Lanes)),
-    F3(fn(&Lanes, &Lanes, &Lanes, &mut Lanes)),
-    F4(fn(&Lanes, &Lanes, &Lanes, &Lanes, &mut Lanes)),
+    F1(unsafe fn(&Lanes, &mut Lanes)),
+    F2(unsafe fn(&Lanes, &Lanes, &mut Lanes)),
+    F3(unsafe fn(&Lanes, &Lanes, &Lanes, &mut Lanes)),
+    F4(unsafe fn(&Lanes, &Lanes, &Lanes, &Lanes, &mut Lanes)),
 }
 
 impl LaneFn {
@@ -84,6 +87,21 @@ impl LaneFn {
             LaneFn::F2(_) => 2,
             LaneFn::F3(_) => 3,
             LaneFn::F4(_) => 4,
+        }
+    }
+
+    /// The result for sources `a`, of which the first [`LaneFn::arity`] are read.
+    #[inline(always)]
+    pub fn run(self, a: [&Lanes; 4], d: &mut Lanes) {
+        // SAFETY: the functions are safe but for the processor features that some are compiled for, and
+        // `lanes!` takes those only after `simd::wide` has found the features.
+        unsafe {
+            match self {
+                LaneFn::F1(f) => f(a[0], d),
+                LaneFn::F2(f) => f(a[0], a[1], d),
+                LaneFn::F3(f) => f(a[0], a[1], a[2], d),
+                LaneFn::F4(f) => f(a[0], a[1], a[2], a[3], d),
+            }
         }
     }
 }
@@ -96,62 +114,29 @@ impl std::fmt::Debug for LaneFn {
 
 /// `lanes!(|a: u32, b: u32| a.wrapping_add(b))`: the loop over a warp around one scalar formula.
 macro_rules! lanes {
-    (|$a:ident: $ta:ty| $e:expr) => {{
-        fn f(x: &$crate::numeric::Lanes, d: &mut $crate::numeric::Lanes) {
-            for i in 0..32 {
-                let $a = <$ta as $crate::numeric::Bits>::of(x[i]);
-                d[i] = $crate::numeric::Bits::bits($e);
+    (|$a:ident: $ta:ty| $e:expr) => {
+        $crate::numeric::lanes!(@versions F1, (x: $a: $ta), $e)
+    };
+    (|$a:ident: $ta:ty, $b:ident: $tb:ty| $e:expr) => {
+        $crate::numeric::lanes!(@versions F2, (x: $a: $ta, y: $b: $tb), $e)
+    };
+    (|$a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty| $e:expr) => {
+        $crate::numeric::lanes!(@versions F3, (x: $a: $ta, y: $b: $tb, z: $c: $tc), $e)
+    };
+    (|$a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty, $g:ident: $tg:ty| $e:expr) => {
+        $crate::numeric::lanes!(@versions F4, (x: $a: $ta, y: $b: $tb, z: $c: $tc, w: $g: $tg), $e)
+    };
+    (@versions $arity:ident, ($($x:ident: $v:ident: $t:ty),+), $e:expr) => {{
+        use $crate::numeric::{Bits, Lanes, simd};
+        simd::versions! {
+            fn f, f_wide($($x: &Lanes),+, d: &mut Lanes) {
+                for i in 0..32 {
+                    $(let $v = <$t as Bits>::of($x[i]);)+
+                    d[i] = Bits::bits($e);
+                }
             }
         }
-        $crate::numeric::LaneFn::F1(f)
-    }};
-    (|$a:ident: $ta:ty, $b:ident: $tb:ty| $e:expr) => {{
-        fn f(
-            x: &$crate::numeric::Lanes,
-            y: &$crate::numeric::Lanes,
-            d: &mut $crate::numeric::Lanes,
-        ) {
-            for i in 0..32 {
-                let $a = <$ta as $crate::numeric::Bits>::of(x[i]);
-                let $b = <$tb as $crate::numeric::Bits>::of(y[i]);
-                d[i] = $crate::numeric::Bits::bits($e);
-            }
-        }
-        $crate::numeric::LaneFn::F2(f)
-    }};
-    (|$a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty| $e:expr) => {{
-        fn f(
-            x: &$crate::numeric::Lanes,
-            y: &$crate::numeric::Lanes,
-            z: &$crate::numeric::Lanes,
-            d: &mut $crate::numeric::Lanes,
-        ) {
-            for i in 0..32 {
-                let $a = <$ta as $crate::numeric::Bits>::of(x[i]);
-                let $b = <$tb as $crate::numeric::Bits>::of(y[i]);
-                let $c = <$tc as $crate::numeric::Bits>::of(z[i]);
-                d[i] = $crate::numeric::Bits::bits($e);
-            }
-        }
-        $crate::numeric::LaneFn::F3(f)
-    }};
-    (|$a:ident: $ta:ty, $b:ident: $tb:ty, $c:ident: $tc:ty, $g:ident: $tg:ty| $e:expr) => {{
-        fn f(
-            x: &$crate::numeric::Lanes,
-            y: &$crate::numeric::Lanes,
-            z: &$crate::numeric::Lanes,
-            w: &$crate::numeric::Lanes,
-            d: &mut $crate::numeric::Lanes,
-        ) {
-            for i in 0..32 {
-                let $a = <$ta as $crate::numeric::Bits>::of(x[i]);
-                let $b = <$tb as $crate::numeric::Bits>::of(y[i]);
-                let $c = <$tc as $crate::numeric::Bits>::of(z[i]);
-                let $g = <$tg as $crate::numeric::Bits>::of(w[i]);
-                d[i] = $crate::numeric::Bits::bits($e);
-            }
-        }
-        $crate::numeric::LaneFn::F4(f)
+        $crate::numeric::LaneFn::$arity(if simd::wide() { f_wide } else { f })
     }};
 }
 pub(crate) use lanes;
