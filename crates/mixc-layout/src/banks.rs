@@ -9,8 +9,6 @@ const WIDEST: u32 = 16;
 
 /// Wavefronts beyond the minimum for one access with these byte offsets, one for each lane.
 pub(crate) fn conflicts(offsets: &[u32], bytes_per_lane: u32) -> u32 {
-    // As many lanes at once as fill the banks.
-    let together = (BANKS * WORD_BYTES / bytes_per_lane.max(WORD_BYTES)) as usize;
     let extra = |lanes: &[u32]| {
         let mut words: Vec<u32> = lanes
             .iter()
@@ -24,7 +22,15 @@ pub(crate) fn conflicts(offsets: &[u32], bytes_per_lane: u32) -> u32 {
         }
         load.into_iter().max().unwrap_or(0u32).saturating_sub(1)
     };
-    offsets.chunks(together).map(extra).sum()
+    offsets
+        .chunks(lanes_together(bytes_per_lane))
+        .map(extra)
+        .sum()
+}
+
+/// As many lanes as fill the banks.
+fn lanes_together(bytes_per_lane: u32) -> usize {
+    (BANKS * WORD_BYTES / bytes_per_lane.max(WORD_BYTES)) as usize
 }
 
 /// The (row, col) of each lane for the instructions that an access takes.
@@ -42,9 +48,10 @@ impl Access {
         // The values of all inputs but lanes and the vector's registers number the instructions.
         let mut places = vec![];
         for (name, bits) in access.ins() {
-            let first = if name == REGISTER { vector } else { 0 };
+            let other = |bit: &u32| name != REGISTER || !vector.contains(bit);
             if name != LANE {
-                places.extend((first..bits).map(|bit| access.basis(name, bit)));
+                let bits = (0..bits).filter(other);
+                places.extend(bits.map(|bit| access.basis(name, bit)));
             }
         }
         let row_col = |values: &[u32]| {
@@ -69,9 +76,18 @@ impl Access {
         };
         Access {
             instructions: (0..listed).map(instruction).collect(),
-            bytes_per_lane: elem_bytes << vector,
+            bytes_per_lane: elem_bytes << vector.len(),
             weight: all / listed,
         }
+    }
+
+    /// The wavefronts of all instructions together.
+    pub fn wavefronts(&self, offset: impl Fn(u32, u32) -> u32) -> u64 {
+        let least = |lanes: &Vec<_>| {
+            (lanes.len() as u32).div_ceil(lanes_together(self.bytes_per_lane) as u32)
+        };
+        let least: u64 = self.instructions.iter().map(|i| u64::from(least(i))).sum();
+        self.weight * least + self.conflicts(offset)
     }
 
     /// The conflicts of all instructions together.
@@ -84,26 +100,23 @@ impl Access {
     }
 }
 
-/// The low register bits that are consecutive columns no other bit touches, up to the widest access.
-fn vector_bits(access: &Layout, elem_bytes: u32) -> u32 {
+/// The register bits, from the lowest place on, that are the lowest bits of the column and that no
+/// other bit touches, up to the widest access: the elements that a thread accesses at once.
+pub(crate) fn vector_bits(access: &Layout, elem_bytes: u32) -> Vec<u32> {
     let Some(col) = access.outs().position(|(name, _)| name == "col") else {
-        return 0;
+        return vec![];
     };
-    let widest = (WIDEST / elem_bytes).trailing_zeros();
-    let consecutive = |bit: u32| {
-        let only = |name: &str, b: u32| {
-            let vector = access.basis(name, b);
-            if name == REGISTER && b == bit {
-                vector.iter().sum::<u32>() == 1 << bit && vector[col] == 1 << bit
-            } else {
-                vector[col] >> bit & 1 == 0
-            }
-        };
-        let mut all = access
-            .ins()
-            .flat_map(|(n, bits)| (0..bits).map(move |b| (n, b)));
-        all.all(|(name, b)| only(name, b))
+    let all = access
+        .ins()
+        .flat_map(|(n, bits)| (0..bits).map(move |b| (n, b)));
+    let all: Vec<_> = all.map(|(n, b)| (n, b, access.basis(n, b))).collect();
+    let register = |low: u32| {
+        let mut touching = all.iter().filter(|(_, _, v)| v[col] >> low & 1 == 1);
+        let (name, bit, vector) = touching.next()?;
+        let alone = touching.next().is_none() && vector.iter().sum::<u32>() == 1 << low;
+        (*name == REGISTER && alone).then_some(*bit)
     };
-    let registers = 0..access.in_bits(REGISTER).min(widest);
-    registers.take_while(|bit| consecutive(*bit)).count() as u32
+    (0..(WIDEST / elem_bytes).trailing_zeros())
+        .map_while(register)
+        .collect()
 }

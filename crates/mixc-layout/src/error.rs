@@ -22,6 +22,8 @@ pub enum LayoutError {
     DifferentTiles { left: String, right: String },
     #[error("the element that bit {bit} of `{input}` wants is held nowhere")]
     NotHeld { input: String, bit: u32 },
+    #[error("an element must go to another warp, which takes shared memory")]
+    OtherWarp,
     #[error("{what} is {found}; {expected} is needed")]
     Size {
         what: String,

@@ -64,6 +64,12 @@ impl Span {
         self.kernel.iter().fold(0, |all, k| all | leading(*k))
     }
 
+    /// Sets of columns that sum to zero, one led by each dependent column, which no other set has;
+    /// together they generate all such sets.
+    pub fn kernel(&self) -> &[u128] {
+        &self.kernel
+    }
+
     /// The numerically smallest set with the same sum as `set`.
     pub fn smallest(&self, mut set: u128) -> u128 {
         for k in self.kernel.iter().rev() {

@@ -71,6 +71,12 @@ impl Layout {
         (0..bits).fold(start, |l, b| l.with_bit(name_in, &[(name_out, 1 << b)]))
     }
 
+    /// The layout at zero for an input, without that input.
+    pub fn without_input(mut self, input: &str) -> Layout {
+        self.ins.retain(|i| i.name != input);
+        self
+    }
+
     /// The number of bits of an input; zero where the layout does not have it.
     pub fn in_bits(&self, input: &str) -> u32 {
         let input = self.ins.iter().find(|i| i.name == input);

@@ -12,12 +12,15 @@
 
 mod algebra;
 mod banks;
+pub mod convert;
 mod display;
 mod error;
+mod exchange;
 pub mod fragment;
 mod gf2;
 mod layout;
 pub mod shared;
+mod shuffle;
 
 pub use error::LayoutError;
 pub use layout::Layout;

@@ -235,7 +235,7 @@ impl SharedLayout {
 /// instruction that it takes.
 ///
 /// An access is a layout from registers, lanes and whatever else to `row` and `col`; each thread
-/// accesses as many columns at once as it has in consecutive registers, up to 16 bytes. For
+/// accesses as many columns at once as it has neighbours in its registers, up to 16 bytes. For
 /// `ldmatrix` use [`crate::fragment::ldmatrix_addresses`] composed with the place of the matrices.
 /// Rows are padded to whole chunks only. Where there is a choice it is that of
 /// [`Swizzle::for_rows`], then the smallest lift, shift and mask.
@@ -292,7 +292,7 @@ pub fn bank_conflicts(layout: &Layout, bytes_per_lane: u32) -> Result<u32, Layou
     Ok(conflicts(&offsets.collect::<Vec<_>>(), bytes_per_lane))
 }
 
-fn check_element(bytes: u32) -> Result<(), LayoutError> {
+pub(crate) fn check_element(bytes: u32) -> Result<(), LayoutError> {
     if matches!(bytes, 1 | 2 | 4 | 8 | 16) {
         Ok(())
     } else {
