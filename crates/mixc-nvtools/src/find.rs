@@ -27,32 +27,26 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    /// The variable's file where it is set, and only that; else the first of `folders` that has the
-    /// tool; else the first of PATH.
+    /// The variable's file where it is set, and only that; else the first folder that has the tool:
+    /// of `folders`, then of PATH, then where an installed CUDA toolkit lies.
     pub fn find(&self, folders: &[PathBuf]) -> Result<PathBuf, Missing> {
         let set = std::env::var_os(self.variable).filter(|v| !v.is_empty());
         let path = std::env::var_os("PATH").unwrap_or_default();
-        self.find_in(set.map(PathBuf::from), folders, &path)
+        let mut after: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        after.push(PathBuf::from("/usr/local/cuda/bin"));
+        let folders: Vec<PathBuf> = folders.iter().cloned().chain(after).collect();
+        self.find_in(set.map(PathBuf::from), &folders)
     }
 
-    fn find_in(
-        &self,
-        set: Option<PathBuf>,
-        folders: &[PathBuf],
-        path: &std::ffi::OsStr,
-    ) -> Result<PathBuf, Missing> {
+    fn find_in(&self, set: Option<PathBuf>, folders: &[PathBuf]) -> Result<PathBuf, Missing> {
         // A variable that points nowhere is a mistake to report, not one to work around.
-        if let Some(set) = set {
-            let found = is_executable(&set).then(|| set.clone());
-            return found.ok_or_else(|| self.missing(vec![set]));
-        }
-        let file = format!("{}{}", self.name, std::env::consts::EXE_SUFFIX);
-        let on_path = std::env::split_paths(path).collect::<Vec<_>>();
-        let places: Vec<PathBuf> = folders
-            .iter()
-            .chain(&on_path)
-            .map(|f| f.join(&file))
-            .collect();
+        let places = match set {
+            Some(set) => vec![set],
+            None => {
+                let file = format!("{}{}", self.name, std::env::consts::EXE_SUFFIX);
+                folders.iter().map(|f| f.join(&file)).collect()
+            }
+        };
         let found = places.iter().find(|p| is_executable(p)).cloned();
         found.ok_or_else(|| self.missing(places))
     }
@@ -87,6 +81,16 @@ pub(crate) fn beside_this_program() -> Vec<PathBuf> {
     folders.map(Path::to_path_buf).collect()
 }
 
+/// Where the project's own copies of NVIDIA's tools lie: in `.tools/cuda/bin` of a folder above this
+/// program, or of the sources that it was built from.
+pub(crate) fn project_tools() -> Vec<PathBuf> {
+    let program = std::env::current_exe().unwrap_or_default();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    let roots = program.ancestors().skip(1).chain(sources);
+    let folders = roots.map(|r| r.join(".tools/cuda/bin"));
+    folders.filter(|f| f.is_dir()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,19 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_wins_then_the_folders_then_the_path() {
-        let [set, first, second, path] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    fn the_variable_wins_then_the_first_folder() {
+        let [set, first, second] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
         let folders = [first.path().to_path_buf(), second.path().to_path_buf()];
-        let search = path.path().as_os_str();
-        assert!(TOOL.find_in(None, &folders, search).is_err());
-        let on_path = install(path.path());
-        assert_eq!(TOOL.find_in(None, &folders, search), Ok(on_path));
+        assert!(TOOL.find_in(None, &folders).is_err());
         let in_second = install(second.path());
-        assert_eq!(TOOL.find_in(None, &folders, search), Ok(in_second));
+        assert_eq!(TOOL.find_in(None, &folders), Ok(in_second));
         let in_first = install(first.path());
-        assert_eq!(TOOL.find_in(None, &folders, search), Ok(in_first));
+        assert_eq!(TOOL.find_in(None, &folders), Ok(in_first));
         let elsewhere = install(set.path());
-        let found = TOOL.find_in(Some(elsewhere.clone()), &folders, search);
+        let found = TOOL.find_in(Some(elsewhere.clone()), &folders);
         assert_eq!(found, Ok(elsewhere));
     }
 
@@ -132,9 +133,7 @@ mod tests {
         install(folder.path());
         let nowhere = PathBuf::from("/nowhere/mixc-some-tool");
         let folders = [folder.path().to_path_buf()];
-        let missing = TOOL
-            .find_in(Some(nowhere.clone()), &folders, "".as_ref())
-            .unwrap_err();
+        let missing = TOOL.find_in(Some(nowhere.clone()), &folders).unwrap_err();
         assert_eq!(missing.looked, [nowhere]);
         let text = missing.to_string();
         for part in [
@@ -152,6 +151,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("mixc-some-tool")).unwrap();
         let folders = [folder.path().to_path_buf()];
-        assert!(TOOL.find_in(None, &folders, "".as_ref()).is_err());
+        assert!(TOOL.find_in(None, &folders).is_err());
     }
 }
