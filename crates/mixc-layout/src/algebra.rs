@@ -71,6 +71,23 @@ impl Layout {
         Ok(inverse)
     }
 
+    /// For each place the smallest place that holds the same element, in the order of
+    /// [`Layout::pseudo_invert`]: a layout from the inputs to themselves.
+    pub fn smallest_places(&self) -> Layout {
+        let span = self.span();
+        let ins: Vec<_> = self.ins().collect();
+        let mut smallest = Layout::new(&ins);
+        let mut at = 0;
+        for (name, bits) in ins {
+            smallest = smallest.with_input(name);
+            for _ in 0..bits {
+                smallest.push_packed(name, span.smallest(1 << at));
+                at += 1;
+            }
+        }
+        smallest
+    }
+
     /// Keeps only these outputs, in the order given. Bits that moved nothing else become broadcast
     /// bits: the layout of a slice, or of what a reduction over the other outputs leaves.
     pub fn project(&self, outs: &[&str]) -> Layout {

@@ -73,6 +73,20 @@ pub(crate) fn stays(moved: &Layout, name: &str) -> bool {
     })
 }
 
+/// For each register of a layout the smallest one of the same thread that always holds the same
+/// element.
+pub(crate) fn same_registers(layout: &Layout) -> Layout {
+    let others = layout
+        .ins()
+        .map(|(name, _)| name)
+        .filter(|n| *n != REGISTER);
+    let others: Vec<&str> = others.collect();
+    let alone = others
+        .iter()
+        .fold(layout.clone(), |l, name| l.without_input(name));
+    alone.with_input(REGISTER).smallest_places()
+}
+
 /// Takes low register bits that stay as they are out of a conversion, as long as the elements that
 /// they number fit a 32-bit word; also gives the number of these elements. The outputs are the
 /// register and the lane.

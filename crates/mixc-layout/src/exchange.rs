@@ -1,7 +1,7 @@
 //! Conversions through shared memory.
 
 use crate::banks::{Access, vector_bits};
-use crate::convert::stays;
+use crate::convert::{same_registers, stays};
 use crate::shared::{SharedLayout, check_element, choose_swizzle};
 use crate::{LANE, Layout, LayoutError, REGISTER, WARP};
 
@@ -17,6 +17,10 @@ pub struct Exchange {
     pub place: Layout,
     pub store: Transfer,
     pub load: Transfer,
+    /// The threads that need not store.
+    pub copies: Copies,
+    /// As in [`crate::convert::Shuffle`].
+    pub same: Layout,
     /// Every element goes to a thread of its own warp.
     pub within_warp: bool,
 }
@@ -31,15 +35,13 @@ pub struct Transfer {
     /// The registers in the order of the accesses: each `vector` of them, the first giving the
     /// offset, are one access.
     pub registers: Vec<u32>,
-    /// A thread with any of these bits set in its lane or its warp holds only copies of what other
-    /// threads hold; it need not store.
-    pub copies: Copies,
     /// The wavefronts that the accesses of all warps take in the model of
     /// [`crate::shared::bank_conflicts`].
     pub wavefronts: u64,
 }
 
-/// Masks of lane and warp bits.
+/// Masks of lane and warp bits: a thread with any of them set holds only copies of what other threads
+/// hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Copies {
     pub lanes: u32,
@@ -97,18 +99,25 @@ fn place(
     let tile = choose_swizzle(elem_bytes, 1 << rows, 1 << cols, &accesses)?;
     let [store, load] = &accesses;
     Ok(Exchange {
-        store: transfer(store, &tile, store.free_bits(REGISTER))?,
-        load: transfer(load, &tile, 0)?,
+        store: transfer(store, &tile)?,
+        load: transfer(load, &tile)?,
+        copies: Copies {
+            lanes: from.free_bits(LANE),
+            warps: from.free_bits(WARP),
+        },
+        same: same_registers(to),
         tile,
         place,
         within_warp,
     })
 }
 
-/// The accesses of one side, given by its layout to `row` and `col`, for the registers that have none
-/// of the bits of `skip`.
-fn transfer(side: &Layout, tile: &SharedLayout, skip: u32) -> Result<Transfer, LayoutError> {
+/// The accesses of one side, given by its layout to `row` and `col`, for the registers that do not hold
+/// the same as others of their thread.
+fn transfer(side: &Layout, tile: &SharedLayout) -> Result<Transfer, LayoutError> {
     let vector = vector_bits(side, tile.elem_bytes);
+    let same = same_registers(side);
+    let first = |r: &u32| same.apply_to(REGISTER, &[(REGISTER, *r)]) == *r;
     // The bits of the register, those of the vector first.
     let rest = (0..side.in_bits(REGISTER)).filter(|bit| !vector.contains(bit));
     let order: Vec<u32> = vector.iter().copied().chain(rest).collect();
@@ -121,11 +130,8 @@ fn transfer(side: &Layout, tile: &SharedLayout, skip: u32) -> Result<Transfer, L
     Ok(Transfer {
         offset: side.compose(&tile.layout()?)?,
         vector: 1 << vector.len(),
-        registers: registers.filter(|r| r & skip == 0).collect(),
-        copies: Copies {
-            lanes: side.free_bits(LANE),
-            warps: side.free_bits(WARP),
-        },
-        wavefronts: access.wavefronts(|row, col| tile.offset(row, col)) >> skip.count_ones(),
+        registers: registers.filter(first).collect(),
+        wavefronts: access.wavefronts(|row, col| tile.offset(row, col))
+            >> (side.in_bits(REGISTER) - same.rank()),
     })
 }

@@ -9,10 +9,32 @@
 //! broadcasts and XOR swizzles all have this form, and so do their compositions and inverses: one
 //! algebra answers who holds an element, which accesses collide and how to convert. The idea is
 //! published as "Linear Layouts" (Zhou et al. 2025, arXiv 2505.23819).
+//!
+//! ```
+//! use mixc_layout::{LANE, Layout, REGISTER, convert, fragment, shared};
+//!
+//! // Who holds row 9, column 3 of an accumulator?
+//! let accumulator = fragment::mma_accumulator();
+//! let place = accumulator.invert()?.apply(&[("m", 9), ("n", 3)]);
+//! assert_eq!(place, [(REGISTER.to_string(), 3), (LANE.to_string(), 5)]);
+//!
+//! // Two of them are the A operand of the next product, with nothing to move.
+//! let pair = accumulator.product(&Layout::identity(REGISTER, "n", 1));
+//! let plan = convert::plan(&pair.rename_out("n", "k"), &fragment::mma_a_16bit(), 2)?;
+//! assert_eq!(plan, convert::Conversion::Nothing);
+//!
+//! // Stored to a tile of 16 x 64 halves in pairs, they meet no bank conflicts.
+//! let tile = shared::SharedLayout::for_rows(2, 16, 64)?;
+//! let store = pair.rename_out("m", "row").rename_out("n", "col");
+//! let store = store.compose(&tile.layout()?)?;
+//! assert_eq!(shared::bank_conflicts(&store, 4)?, 0);
+//! # Ok::<(), mixc_layout::LayoutError>(())
+//! ```
 
 mod algebra;
 mod banks;
 pub mod convert;
+pub mod descriptor;
 mod display;
 mod error;
 mod exchange;

@@ -95,6 +95,13 @@ pub enum HardwareSwizzle {
 }
 
 impl HardwareSwizzle {
+    pub const ALL: [HardwareSwizzle; 4] = [
+        HardwareSwizzle::None,
+        HardwareSwizzle::Bytes32,
+        HardwareSwizzle::Bytes64,
+        HardwareSwizzle::Bytes128,
+    ];
+
     /// The bytes of a row, the span within which chunks are exchanged.
     pub fn span(self) -> u32 {
         match self {

@@ -1,6 +1,6 @@
 //! Conversions within a warp, by shuffles.
 
-use crate::convert::{stays, units};
+use crate::convert::{same_registers, stays, units};
 use crate::gf2::Span;
 use crate::{LANE, Layout, LayoutError, REGISTER, WARP};
 
@@ -17,6 +17,7 @@ pub const PASS: &str = "pass";
 ///     word = source[give(round, pass, lane, warp)]
 ///     got  = shfl.idx(word, read(round, lane, warp))
 ///     if accept(lane) == pass: destination[take(round, lane)] = got
+/// for register: destination[register] = destination[same(register)]
 /// ```
 ///
 /// Which destination register a round fills differs between the lanes where that lets every lane give
@@ -24,7 +25,7 @@ pub const PASS: &str = "pass";
 /// different registers of the same lane and no such choice avoids it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shuffle {
-    /// The number of rounds: one for each destination register.
+    /// The number of rounds: one for each destination register that [`Shuffle::same`] keeps.
     pub rounds: u32,
     pub passes: u32,
     /// The elements of one word: consecutive registers that stay together. Registers below are
@@ -38,6 +39,10 @@ pub struct Shuffle {
     pub take: Layout,
     /// [`LANE`] to the [`PASS`] whose word the lane keeps.
     pub accept: Layout,
+    /// [`REGISTER`] to [`REGISTER`] of the destination, as numbers of elements: the first of the
+    /// registers of a thread that hold the same element everywhere. The rounds fill only these
+    /// and what shares a word with them.
+    pub same: Layout,
 }
 
 impl Shuffle {
@@ -52,7 +57,11 @@ impl Shuffle {
             return Err(LayoutError::OtherWarp);
         }
         let (moved, unit) = units(&moved, elem_bytes);
-        Ok(schedule(&Moved::new(&moved), unit))
+        let same = same_registers(to);
+        let kept = unit.ilog2()..to.in_bits(REGISTER);
+        let kept = kept.filter(|bit| same.basis(REGISTER, *bit) == [1 << bit]);
+        let kept: Vec<u32> = kept.map(|bit| bit - unit.ilog2()).collect();
+        Ok(schedule(&Moved::new(&moved, &kept), &kept, unit, same))
     }
 
     /// Whether every lane reads its own word in this round, so that it takes no shuffle.
@@ -74,14 +83,17 @@ struct Moved {
     register: [Vec<u32>; 3],
     lane: [Vec<u32>; 3],
     register_bits: u32,
+    register_bits_to: u32,
     lane_bits: u32,
 }
 
 impl Moved {
-    fn new(moved: &Layout) -> Moved {
+    /// `kept` are the bits of the destination register that matter.
+    fn new(moved: &Layout, kept: &[u32]) -> Moved {
         let part = |place: usize| {
             [REGISTER, LANE, WARP].map(|input| {
                 let bits = 0..moved.in_bits(input);
+                let bits = bits.filter(|bit| input != REGISTER || kept.contains(bit));
                 bits.map(|bit| moved.basis(input, bit)[place]).collect()
             })
         };
@@ -89,6 +101,7 @@ impl Moved {
             register: part(0),
             lane: part(1),
             register_bits: moved.out_bits(REGISTER),
+            register_bits_to: moved.in_bits(REGISTER),
             lane_bits: moved.out_bits(LANE),
         }
     }
@@ -99,7 +112,9 @@ impl Moved {
 /// In round `i` lane `l` fills register `i + F l`, with `F` chosen below. It reads lane
 /// `D i + M l + H w` with `M = D F + E`, which has to give register `A i + N l + G w` with
 /// `N = A F + B`.
-fn schedule(moved: &Moved, unit: u32) -> Shuffle {
+///
+/// The destination registers here are numbered by their bits that are `kept`.
+fn schedule(moved: &Moved, kept: &[u32], unit: u32, same: Layout) -> Shuffle {
     let [a, b, g] = &moved.register;
     let [d, e, h] = &moved.lane;
     let (registers, lanes) = (a.len() as u32, b.len() as u32);
@@ -116,14 +131,14 @@ fn schedule(moved: &Moved, unit: u32) -> Shuffle {
     let mut wanted = Span::default();
     let mut differences: Vec<u32> = vec![];
     let mut accept = vec![0; lanes as usize];
-    for same in readers.kernel() {
-        let difference = image(&n, *same as u32);
+    for alike in readers.kernel() {
+        let difference = image(&n, *alike as u32);
         if wanted.solve(difference.into()).is_none() {
             wanted.insert(difference.into());
             differences.push(difference);
         }
         let turn = wanted.solve(difference.into());
-        accept[same.ilog2() as usize] = turn.expect("bug: just inserted") as u32;
+        accept[alike.ilog2() as usize] = turn.expect("bug: just inserted") as u32;
     }
     let passes = differences.len() as u32;
 
@@ -138,14 +153,15 @@ fn schedule(moved: &Moved, unit: u32) -> Shuffle {
         image(&n, reader & (((1u64 << lanes) - 1) as u32))
     };
 
+    let kept_bits: Vec<u32> = kept.iter().map(|bit| 1 << bit).collect();
     let mut give = Layout::new(&[(REGISTER, moved.register_bits)]);
     let mut read = Layout::new(&[(LANE, moved.lane_bits)]);
-    let mut take = Layout::new(&[(REGISTER, registers)]);
+    let mut take = Layout::new(&[(REGISTER, moved.register_bits_to)]);
     let mut turn = Layout::new(&[(PASS, passes)]);
     for (bit, (a, d)) in a.iter().zip(d).enumerate() {
         give = give.with_bit(ROUND, &[(REGISTER, a ^ given(*d))]);
         read = read.with_bit(ROUND, &[(LANE, *d)]);
-        take = take.with_bit(ROUND, &[(REGISTER, 1 << bit)]);
+        take = take.with_bit(ROUND, &[(REGISTER, kept_bits[bit])]);
     }
     for difference in differences {
         give = give.with_bit(PASS, &[(REGISTER, difference)]);
@@ -155,7 +171,7 @@ fn schedule(moved: &Moved, unit: u32) -> Shuffle {
     }
     for bit in 0..lanes as usize {
         read = read.with_bit(LANE, &[(LANE, m[bit])]);
-        take = take.with_bit(LANE, &[(REGISTER, fill[bit])]);
+        take = take.with_bit(LANE, &[(REGISTER, image(&kept_bits, fill[bit]))]);
         turn = turn.with_bit(LANE, &[(PASS, accept[bit])]);
     }
     for (g, h) in g.iter().zip(h) {
@@ -170,6 +186,7 @@ fn schedule(moved: &Moved, unit: u32) -> Shuffle {
         read,
         take,
         accept: turn,
+        same,
     }
 }
 
@@ -183,9 +200,9 @@ fn choose_registers(b: &[u32], d: &[u32], e: &[u32]) -> Vec<u32> {
     // Differences of wanted registers so far, and the register bit that keeps each apart.
     let mut wanted = Span::default();
     let mut chosen = vec![];
-    for same in lanes.kernel() {
-        let difference = image(b, *same as u32).into();
-        let free = same.ilog2() as usize;
+    for alike in lanes.kernel() {
+        let difference = image(b, *alike as u32).into();
+        let free = alike.ilog2() as usize;
         match wanted.solve(difference) {
             // What differs as earlier ones do is kept apart as they are, or is a true broadcast.
             Some(sum) => fill[free] = image(&chosen, sum as u32),

@@ -206,14 +206,8 @@ proptest! {
     fn the_layout_is_the_formula(
         elem in 0u32..5, rows in 0u32..7, cols in 0u32..8, mode in 0usize..5,
     ) {
-        let modes = [
-            HardwareSwizzle::None,
-            HardwareSwizzle::Bytes32,
-            HardwareSwizzle::Bytes64,
-            HardwareSwizzle::Bytes128,
-        ];
         let (elem, rows, cols) = (1 << elem, 1 << rows, 1 << cols);
-        let tile = match modes.get(mode) {
+        let tile = match HardwareSwizzle::ALL.get(mode) {
             Some(mode) => SharedLayout::hardware(*mode, elem, rows, cols),
             None => SharedLayout::for_rows(elem, rows, cols),
         };
