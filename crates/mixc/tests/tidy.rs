@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "mixc-tensor",
     "mixc-nvtools",
     "mixc-mlir",
+    "mixc-launch",
     "mixc",
     "mixc-cli",
 ];

@@ -1,0 +1,289 @@
+//! The rules of plans, each broken alone.
+
+use mixc_launch::{
+    Arg, BufferSpec, DType, Launch, MapElem, MapError, ModuleImage, Plan, PlanError, Role, Swizzle,
+    TensorMap,
+};
+
+fn plan() -> Plan {
+    let map = TensorMap::dense(0, MapElem::Bf16, &[64, 100], &[128], &[64, 64]);
+    Plan {
+        buffers: vec![
+            BufferSpec::new("x", DType::Bf16, &[100, 64], Role::In),
+            BufferSpec::new("o", DType::F32, &[100], Role::Out),
+        ],
+        modules: vec![ModuleImage {
+            target: "sm_90a".into(),
+            ptx: ".version 8.3".into(),
+            cubin: None,
+        }],
+        launches: vec![Launch {
+            module: 0,
+            entry: "rows".into(),
+            grid: [2, 1, 1],
+            block: [128, 1, 1],
+            shared_bytes: 100 * 1024,
+            args: vec![
+                Arg::TensorMap(map),
+                Arg::Buffer(1),
+                Arg::I32(100),
+                Arg::F32(0.5),
+            ],
+        }],
+    }
+}
+
+/// The error of the plan after one change.
+fn broken(change: impl FnOnce(&mut Plan)) -> PlanError {
+    let mut plan = plan();
+    change(&mut plan);
+    plan.validate().unwrap_err()
+}
+
+/// The error of the tensor map after one change.
+fn broken_map(change: impl FnOnce(&mut TensorMap)) -> MapError {
+    match broken(|plan| match &mut plan.launches[0].args[0] {
+        Arg::TensorMap(map) => change(map),
+        other => panic!("{other:?}"),
+    }) {
+        PlanError::Map { source, name, .. } => {
+            assert_eq!(name, "x");
+            source
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_sound_plan_is_accepted_and_survives_json() {
+    let plan = plan();
+    plan.validate().unwrap();
+    let text = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+}
+
+#[test]
+fn buffers() {
+    use PlanError::*;
+    assert!(matches!(
+        broken(|p| p.buffers[1].name = "x".into()),
+        DuplicateBuffer { .. }
+    ));
+    assert!(matches!(
+        broken(|p| p.buffers[1].shape = vec![-1]),
+        Shape { .. }
+    ));
+    assert!(matches!(
+        broken(|p| p.buffers[1].shape = vec![1 << 40, 1 << 40]),
+        Shape { .. }
+    ));
+    assert!(matches!(
+        broken(|p| p.buffers[1].shape = vec![i64::MAX / 2]),
+        Shape { .. }
+    ));
+    assert!(matches!(
+        broken(|p| p.buffers[1].strides = Some(vec![1, 1])),
+        Strides { .. }
+    ));
+    assert!(matches!(
+        broken(|p| p.buffers[1].strides = Some(vec![-4])),
+        Strides { .. }
+    ));
+    assert!(matches!(
+        broken(|p| p.buffers[1].strides = Some(vec![0])),
+        Strides { .. }
+    ));
+    assert!(matches!(
+        broken(|p| p.buffers[0].zeroed = true),
+        ZeroedInput { .. }
+    ));
+}
+
+#[test]
+fn strides_of_written_buffers_must_not_overlap() {
+    let with = |shape: &[i64], strides: &[i64]| {
+        let mut spec = BufferSpec::new("w", DType::F32, shape, Role::Work);
+        spec.strides = Some(strides.to_vec());
+        Plan {
+            buffers: vec![spec],
+            ..Plan::default()
+        }
+        .validate()
+        .is_ok()
+    };
+    assert!(with(&[4, 8], &[8, 1]) && with(&[4, 8], &[1, 4]) && with(&[4, 8], &[100, 3]));
+    assert!(with(&[1, 8], &[0, 1]) && with(&[0, 8], &[0, 0]));
+    assert!(!with(&[4, 8], &[7, 1]) && !with(&[4, 8], &[0, 1]));
+}
+
+#[test]
+fn sizes_of_strided_and_empty_buffers() {
+    let mut spec = BufferSpec::new("x", DType::F16, &[3, 5], Role::In);
+    assert_eq!((spec.elements(), spec.size_bytes()), (Some(15), Some(30)));
+    spec.strides = Some(vec![10, 2]);
+    assert_eq!(spec.size_bytes(), Some((2 * 10 + 4 * 2 + 1) * 2));
+    spec.shape = vec![0, 5];
+    assert_eq!((spec.elements(), spec.size_bytes()), (Some(0), Some(0)));
+    let scalar = BufferSpec::new("s", DType::F64, &[], Role::In);
+    assert_eq!(scalar.size_bytes(), Some(8));
+}
+
+#[test]
+fn launches() {
+    use PlanError::*;
+    let launch = |change: fn(&mut Launch)| broken(|p| change(&mut p.launches[0]));
+    assert!(matches!(
+        launch(|l| l.module = 1),
+        Module {
+            module: 1,
+            count: 1,
+            ..
+        }
+    ));
+    assert!(matches!(launch(|l| l.entry.clear()), NoEntry { launch: 0 }));
+    assert!(matches!(launch(|l| l.grid[1] = 65536), Grid { .. }));
+    assert!(matches!(launch(|l| l.grid[0] = 1 << 31), Grid { .. }));
+    assert!(matches!(launch(|l| l.block = [0, 1, 1]), Block { .. }));
+    assert!(matches!(launch(|l| l.block = [512, 2, 2]), Block { .. }));
+    assert!(matches!(launch(|l| l.block = [1, 1, 128]), Block { .. }));
+    assert!(matches!(launch(|l| l.block = [u32::MAX; 3]), Block { .. }));
+    assert!(matches!(
+        launch(|l| l.shared_bytes = 228 * 1024),
+        Shared { limit: 232448, .. }
+    ));
+    assert!(matches!(
+        launch(|l| l.args = vec![Arg::I64(0); 4096]),
+        ArgBytes { bytes: 32768, .. }
+    ));
+    assert!(matches!(
+        launch(|l| l.args[1] = Arg::Buffer(2)),
+        Buffer {
+            arg: 1,
+            buffer: 2,
+            ..
+        }
+    ));
+    let past = Arg::BufferAt {
+        buffer: 1,
+        byte_offset: 401,
+    };
+    assert!(matches!(
+        broken(|p| p.launches[0].args[1] = past),
+        Offset {
+            offset: 401,
+            size: 400,
+            ..
+        }
+    ));
+    let end = Arg::BufferAt {
+        buffer: 1,
+        byte_offset: 400,
+    };
+    let mut at_end = plan();
+    at_end.launches[0].args[1] = end;
+    at_end.validate().unwrap();
+}
+
+#[test]
+fn modules() {
+    use PlanError::*;
+    assert!(matches!(
+        broken(|p| p.modules[0].target = "gfx90a".into()),
+        Target { module: 0, .. }
+    ));
+    assert!(matches!(
+        broken(|p| p.modules[0].ptx = " ".into()),
+        EmptyModule { module: 0 }
+    ));
+    assert!(matches!(
+        broken(|p| p.modules[0].target = "sm_80".into()),
+        NoMaps { arg: 0, .. }
+    ));
+    // 100 KiB fit an A100 but not the consumer cards of its generation.
+    let shared = broken(|p| {
+        p.modules[0].target = "sm_86".into();
+        p.launches[0].args.clear();
+    });
+    assert!(matches!(shared, Shared { limit: 101376, .. }));
+}
+
+#[test]
+fn tensor_maps() {
+    use MapError::{Box, Count, ElemStride, Offset, Outside, Rank, Row, Size, Stride};
+    assert!(matches!(broken_map(|m| m.dims.clear()), Rank { rank: 0 }));
+    assert!(matches!(
+        broken_map(|m| m.dims = vec![1; 6]),
+        Rank { rank: 6 }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.strides_bytes.push(16)),
+        Count {
+            what: "strides",
+            ..
+        }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.elem_strides.push(1)),
+        Count {
+            what: "element strides",
+            ..
+        }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.byte_offset = 8),
+        Offset { bytes: 8 }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.dims[1] = (1 << 32) + 1),
+        Size { dim: 1, .. }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.strides_bytes[0] = 120),
+        Stride { dim: 1, bytes: 120 }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.strides_bytes[0] = 1 << 40),
+        Stride { dim: 1, .. }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.box_[1] = 257),
+        Box { dim: 1, size: 257 }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.box_[1] = 0),
+        Box { dim: 1, size: 0 }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.elem_strides[0] = 9),
+        ElemStride { dim: 0, step: 9 }
+    ));
+    assert!(matches!(broken_map(|m| m.box_[0] = 4), Row { bytes: 8 }));
+    assert!(matches!(
+        broken_map(|m| m.swizzle = Swizzle::B64),
+        MapError::Swizzle {
+            bytes: 128,
+            span: 64
+        }
+    ));
+    assert!(matches!(
+        broken_map(|m| m.dims[1] = 101),
+        Outside {
+            end: 12928,
+            size: 12800
+        }
+    ));
+    assert!(matches!(broken_map(|m| m.byte_offset = 16), Outside { .. }));
+}
+
+#[test]
+fn empty_tensors_are_allowed_everywhere() {
+    let mut plan = plan();
+    plan.buffers[0].shape = vec![0, 64];
+    plan.launches[0].grid = [0, 1, 1];
+    let Arg::TensorMap(map) = &mut plan.launches[0].args[0] else {
+        panic!("the first argument is a map");
+    };
+    map.dims[1] = 0;
+    plan.validate().unwrap();
+    assert!(plan.launches[0].is_empty());
+}
