@@ -11,7 +11,7 @@ MIXC  := target/release/mixc
 .PHONY: help setup build test check lint demo bench clean
 
 help:
-	@echo "make setup   check the machine for what the build needs"
+	@echo "make setup   check for Rust, install LLVM and MLIR 22, fetch ptxas"
 	@echo "make test    set-up, style checks and every test"
 	@echo "make demo    release build, then mixers on real input, as a table"
 	@echo "make bench   benchmarks, appended to benches/results/"
@@ -20,12 +20,14 @@ setup:
 	@scripts/setup.sh
 
 build: setup
-	$(CARGO) build --release --locked --bin mixc
+	$(CARGO) build --release --locked --workspace --bin mixc --bin mixc-mlir
 
 lint: setup
 	@scripts/lint.sh
 
+# The binaries first: tests look for the worker that lowers MLIR beside their own folder.
 test: lint
+	$(CARGO) build --workspace --locked --bins
 	$(CARGO) test --workspace --locked
 
 demo: build
