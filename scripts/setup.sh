@@ -40,17 +40,20 @@ key=/usr/share/keyrings/apt.llvm.org.asc
 source_file=/etc/apt/sources.list.d/llvm-$llvm.list
 source_line="deb [signed-by=$key] https://apt.llvm.org/$codename/ llvm-toolchain-$codename-$llvm main"
 
+# (No `grep -q` behind a pipe: it ends the writer early, which counts as a failure here.)
 not_installed() { # prints which of PACKAGES are not
     local package
     for package in "$@"; do
-        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || echo "$package"
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
     done
 }
 
 have_candidates() { # have_candidates PACKAGE...: whether the sources of apt offer all
     local package
     for package in "$@"; do
-        apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [^(]' || return 1
+        case $(apt-cache policy "$package" 2>/dev/null) in
+            *"Candidate: (none)"* | "") return 1 ;;
+        esac
     done
 }
 
@@ -77,6 +80,8 @@ fetch() { # fetch ADDRESS: on standard output
 
 add_llvm_source() {
     local text
+    command -v curl >/dev/null 2>&1 || command -v wget >/dev/null 2>&1 ||
+        quietly $as_root apt-get install -y -q --no-install-recommends curl ca-certificates || return 1
     say "adding https://apt.llvm.org, since no source here has LLVM $llvm"
     text=$(fetch https://apt.llvm.org/llvm-snapshot.gpg.key) || return 1
     $as_root tee "$key" <<<"$text" >/dev/null || return 1
