@@ -40,7 +40,7 @@ fn main() {
             let report = case.launch(&options);
             best = best.min(start.elapsed().as_secs_f64());
             assert!(report.findings.is_empty(), "{}", report.findings[0]);
-            instructions = report.counts.thread.iter().sum::<u64>();
+            instructions = report.counts.tally.threads;
         }
         let rate = instructions as f64 / best / 1e6;
         println!(

@@ -55,14 +55,16 @@ mod counts;
 mod exec;
 mod memory;
 mod numeric;
+mod profile;
 mod program;
 mod syntax;
 
 pub use check::finding::{Finding, FindingKind, Other};
-pub use counts::Counts;
+pub use counts::{Counts, Issued, Tally};
 pub use exec::tensor_map::{Swizzle, TensorElem, TensorMap};
 pub use exec::{Arg, Options, Report, SimError};
 pub use memory::{BufferId, Memory};
+pub use profile::{LineCounts, LoopCounts, Profile};
 pub use program::Class;
 
 use mixc_text::Diagnostic;

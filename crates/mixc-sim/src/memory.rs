@@ -22,6 +22,8 @@ pub(crate) struct Buffer {
     words: Box<[AtomicU64]>,
     /// One bit for each byte of a word.
     init: Box<[AtomicU8]>,
+    /// Every byte is written.
+    all_init: bool,
     /// Bytes stored in the current launch, if the buffer takes each byte once.
     once: Option<Box<[AtomicU8]>>,
 }
@@ -52,6 +54,7 @@ impl Memory {
                 .map(|_| AtomicU64::new(0xfff8_dead_fff8_dead))
                 .collect(),
             init: (0..words).map(|_| AtomicU8::new(0)).collect(),
+            all_init: false,
             once: None,
         });
         BufferId(self.buffers.len() - 1)
@@ -81,21 +84,29 @@ impl Memory {
 
     /// Replaces the first `bytes.len()` bytes.
     pub fn write(&mut self, id: BufferId, bytes: &[u8]) {
-        let buffer = &self.buffers[id.0];
+        let buffer = &mut self.buffers[id.0];
         assert!(
             bytes.len() <= buffer.len,
             "bytes do not fit into the buffer"
         );
-        for (at, &b) in bytes.iter().enumerate() {
-            buffer.store(at as u64, 1, u64::from(b));
+        let (whole, rest) = bytes.as_chunks::<8>();
+        for (n, word) in whole.iter().enumerate() {
+            *buffer.words[n].get_mut() = u64::from_le_bytes(*word);
+            *buffer.init[n].get_mut() = 0xff;
         }
+        for (n, &b) in rest.iter().enumerate() {
+            buffer.store((8 * whole.len() + n) as u64, 1, u64::from(b));
+        }
+        buffer.all_init |= bytes.len() == buffer.len;
     }
 
     pub fn bytes(&self, id: BufferId) -> Vec<u8> {
         let buffer = &self.buffers[id.0];
-        (0..buffer.len as u64)
-            .map(|at| buffer.load(at, 1) as u8)
-            .collect()
+        let words = buffer
+            .words
+            .iter()
+            .flat_map(|w| w.load(Relaxed).to_le_bytes());
+        words.take(buffer.len).collect()
     }
 
     pub fn f32s(&self, id: BufferId) -> Vec<f32> {
@@ -128,7 +139,7 @@ impl Memory {
     /// Whether every byte of the buffer has been written.
     pub fn fully_written(&self, id: BufferId) -> bool {
         let buffer = &self.buffers[id.0];
-        (0..buffer.len as u64).all(|at| buffer.is_init(at, 1))
+        buffer.all_init || (0..buffer.len as u64).all(|at| buffer.is_init(at, 1))
     }
 
     /// The address that a pointer to the buffer's first byte has.
@@ -169,6 +180,11 @@ impl Buffer {
         offset >= 0 && offset as u64 + u64::from(bytes) <= self.len as u64
     }
 
+    /// Whether every byte was written before the launch.
+    pub fn all_init(&self) -> bool {
+        self.all_init
+    }
+
     /// `bytes` (at most 8) from `at`; an access that crosses a word is put together.
     pub fn load(&self, at: u64, bytes: u32) -> u64 {
         let shift = 8 * (at & 7);
@@ -180,6 +196,19 @@ impl Buffer {
             0
         };
         (low | high) & value_mask(bytes)
+    }
+
+    /// Fills `out` from `at` on; whether somebody wrote all of it.
+    pub fn read(&self, at: u64, out: &mut [u8]) -> bool {
+        let mut init = true;
+        let mut from = at;
+        for piece in out.chunks_mut(8) {
+            let bytes = piece.len() as u32;
+            piece.copy_from_slice(&self.load(from, bytes).to_le_bytes()[..piece.len()]);
+            init &= self.all_init || self.is_init(from, bytes);
+            from += u64::from(bytes);
+        }
+        init
     }
 
     pub fn store(&self, at: u64, bytes: u32, value: u64) {

@@ -20,6 +20,7 @@ pub struct Program {
     pub params: Vec<Param>,
     pub param_bytes: usize,
     pub code: Vec<Inst>,
+    pub loops: Vec<Loop>,
     pub slots: usize,
     /// Slots that hold one value in every lane of every warp.
     pub constants: Vec<(Slot, u64)>,
@@ -45,6 +46,16 @@ pub struct Param {
     pub name: String,
     pub offset: usize,
     pub bytes: usize,
+}
+
+/// A loop of the program, outer ones before inner ones.
+#[derive(Debug, Clone)]
+pub struct Loop {
+    pub header: Pc,
+    /// 1 for a loop that is in no other.
+    pub depth: u32,
+    /// The instructions that are in no inner loop.
+    pub body: Vec<Pc>,
 }
 
 /// A variable with its place in its memory space.
@@ -84,7 +95,10 @@ pub enum LaneMask {
 }
 
 /// What `Report::counts` counts separately.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
     Integer,
     Float32,
@@ -150,6 +164,8 @@ pub struct Inst {
     pub uses: Box<[Slot]>,
     pub class: Class,
     pub place: Place,
+    /// A step before the last of a statement that takes several; the last one is counted.
+    pub part: bool,
     /// For a branch: where its lanes meet again.
     pub meet: Pc,
 }

@@ -51,7 +51,7 @@ fn a_block_product_with_copies_and_matrix_loads() {
     println!("64 x 64 x 64 block: {:?}", start.elapsed());
     clean(&report);
     assert_eq!(got, want);
-    assert_eq!(report.counts.matrix_fmas, 64 * 64 * 64);
+    assert_eq!(report.counts.tally.matrix_fmas, 64 * 64 * 64);
     assert_eq!(report.counts.of(Class::Matrix), 4 * 32);
     // The swizzle leaves no bank conflicts.
     assert_eq!(report.counts.bank_conflicts(), 0);

@@ -198,7 +198,7 @@ fn counts_of_a_copy() {
         &mut memory,
     );
     clean(&report);
-    let c = report.counts;
+    let c = &report.counts;
     assert_eq!(
         (
             c.of(mixc_sim::Class::LoadGlobal),
@@ -207,7 +207,11 @@ fn counts_of_a_copy() {
         (2, 2)
     );
     assert_eq!(
-        (c.global_requests, c.global_sectors, c.global_ideal),
+        (
+            c.tally.global_requests,
+            c.tally.global_sectors,
+            c.tally.global_ideal
+        ),
         (4, 16, 16)
     );
 }

@@ -107,7 +107,7 @@ fn a_specialised_pipeline_runs_clean() {
     let (report, got, want) = launch(&text());
     clean(&report);
     assert_eq!(got, want);
-    assert_eq!(report.counts.matrix_fmas, 64 * 64 * 256);
+    assert_eq!(report.counts.tally.matrix_fmas, 64 * 64 * 256);
 }
 
 #[test]

@@ -3,13 +3,16 @@
 //! Every warp has a counter that ticks at each release (barrier, arrive, fence). An access is named by
 //! its thread and the counter then. A thread knows, for every other thread, up to which count it is
 //! ordered behind it. After a barrier all its threads share one snapshot, so a snapshot is a shared
-//! pointer. Asynchronous engines are further "threads" with counters of their own.
+//! pointer. Asynchronous engines are further "threads" with counters of their own. A snapshot begins with
+//! one number for each warp that is at most what is known of any of its threads: most questions about a
+//! whole warp end there.
 
 use std::sync::Arc;
 
 /// Index of a thread (warp * 32 + lane) or of an asynchronous agent.
 pub type Actor = u32;
 
+/// By warp: a lower bound over its threads; then by actor.
 pub type Snapshot = Arc<[u32]>;
 
 pub struct Clocks {
@@ -76,7 +79,7 @@ fn joined(old: &Snapshot, from: &Snapshot, cache: &mut Option<(Snapshot, Snapsho
 impl Clocks {
     pub fn new(warps: usize, track_fences: bool) -> Clocks {
         let threads = warps * 32;
-        let width = threads + if track_fences { AGENTS } else { 0 };
+        let width = warps + threads + if track_fences { AGENTS } else { 0 };
         let empty: Snapshot = vec![0; width].into();
         Clocks {
             now: vec![1; warps],
@@ -96,13 +99,23 @@ impl Clocks {
     pub fn knows(&self, thread: usize, actor: Actor, clock: u32) -> bool {
         actor as usize == thread
             || self.seen[thread]
-                .get(actor as usize)
+                .get(self.place(actor))
                 .is_some_and(|&c| c >= clock)
+    }
+
+    /// Where a snapshot keeps what is known of an actor.
+    #[inline]
+    fn place(&self, actor: Actor) -> usize {
+        self.now.len() + actor as usize
     }
 
     /// Lanes of `warp` among `mask` whose accesses at `clock` are not ordered before `thread`.
     pub fn unknown_lanes(&self, thread: usize, warp: usize, mask: u32, clock: u32) -> u32 {
-        let lanes = &self.seen[thread][warp * 32..warp * 32 + 32];
+        if self.seen[thread][warp] >= clock {
+            return 0;
+        }
+        let first = self.place(warp as Actor * 32);
+        let lanes = &self.seen[thread][first..first + 32];
         let mut unknown = 0u32;
         for (lane, &c) in lanes.iter().enumerate() {
             unknown |= u32::from(c < clock) << lane;
@@ -116,7 +129,7 @@ impl Clocks {
 
     pub fn fence_covers(&self, thread: usize, actor: Actor, clock: u32) -> bool {
         self.fenced[thread]
-            .get(actor as usize)
+            .get(self.place(actor))
             .is_some_and(|&c| c >= clock)
     }
 
@@ -137,22 +150,31 @@ impl Clocks {
                 }
                 release.last = Some((seen.clone(), fenced.clone()));
             }
-            release.seen[t] = clock;
+            let place = self.place(t as Actor);
+            release.seen[place] = clock;
         }
+        let first = self.place(warp as Actor * 32);
+        let lowest = release.seen[first..first + 32].iter().min();
+        release.seen[warp] = lowest.copied().unwrap_or(0);
         self.now[warp] += 1;
     }
 
     /// An asynchronous agent's accesses so far become part of `release`.
     pub fn release_agent(&mut self, agent: Actor, release: &mut Release) {
         let index = agent as usize - self.threads;
-        if release.seen.len() <= agent as usize {
-            release.seen.resize(self.threads + AGENTS, 0);
+        let place = self.place(agent);
+        if release.seen.len() <= place {
+            release.seen.resize(self.width(true), 0);
         }
-        release.seen[agent as usize] = self.agents[index];
+        release.seen[place] = self.agents[index];
+    }
+
+    fn width(&self, agents: bool) -> usize {
+        self.now.len() + self.threads + if agents { AGENTS } else { 0 }
     }
 
     pub fn complete(&self, release: &Release) -> Acquire {
-        let width = self.threads + if self.track_fences { AGENTS } else { 0 };
+        let width = self.width(self.track_fences);
         let (mut seen, mut fenced) = (release.seen.clone(), release.fenced.clone());
         seen.resize(width.max(seen.len()), 0);
         fenced.resize(width, 0);
@@ -188,7 +210,7 @@ impl Clocks {
             let t = warp * 32 + lane;
             let mut new = self.fenced[t].to_vec();
             join(&mut new, &self.seen[t]);
-            new[t] = clock;
+            new[self.place(t as Actor)] = clock;
             self.fenced[t] = new.into();
         }
         self.now[warp] += 1;
@@ -215,7 +237,8 @@ impl Clocks {
         for lane in bits(lanes) {
             let t = warp * 32 + lane;
             let mut new = self.seen[t].to_vec();
-            new[agent as usize] = new[agent as usize].max(clock);
+            let known = &mut new[self.place(agent)];
+            *known = clock.max(*known);
             self.seen[t] = new.into();
         }
     }

@@ -3,6 +3,8 @@
 use super::arithmetic::{FloatMods, comparison, formula};
 use super::{Built, Compiler};
 use crate::numeric::convert::Conversion;
+use crate::numeric::half_precision as hp;
+use crate::numeric::round::{RN, RNA};
 use crate::numeric::{LaneFn, lanes};
 use crate::program::*;
 use crate::syntax::ast::{Instr, Operand, Ty};
@@ -424,6 +426,17 @@ impl Compiler<'_> {
         if let (Ty::F16x2 | Ty::Bf16x2, Ty::F32, 3) = (to, from, i.operands.len()) {
             let half = if to == Ty::F16x2 { Ty::F16 } else { Ty::Bf16 };
             let (a, b) = (self.source(i, 1, from)?, self.source(i, 2, from)?);
+            if let (RN, false, false, false) = (m.mode, m.relu, m.sat, i.has("satfinite")) {
+                let f = if half == Ty::F16 {
+                    lanes!(
+                        |a: f32, b: f32| u32::from(hp::f16_of(b)) | u32::from(hp::f16_of(a)) << 16
+                    )
+                } else {
+                    lanes!(|a: f32, b: f32| u32::from(hp::bf16_of(b))
+                        | u32::from(hp::bf16_of(a)) << 16)
+                };
+                return self.emit_alu(i, Class::Conversion, f, d, &[a, b]);
+            }
             let op = Op::ConvertPair {
                 c: Conversion { to: half, ..c },
                 d,
@@ -470,6 +483,15 @@ impl Compiler<'_> {
     }
 }
 
+/// To tf32, ties away from zero; `.rna` rounds the magnitude.
+#[inline(always)]
+fn tf32_away(x: f32) -> u32 {
+    if x.is_nan() {
+        return 0x7fff_e000;
+    }
+    x.to_bits().wrapping_add(0x1000) & 0xffff_e000
+}
+
 /// Conversions that Rust's own operators do exactly, for speed.
 fn fast_conversion(c: Conversion) -> Option<LaneFn> {
     if c.ftz || c.sat || c.relu || c.satfinite || c.integer {
@@ -482,7 +504,13 @@ fn fast_conversion(c: Conversion) -> Option<LaneFn> {
         (Ty::U16, Ty::U32 | Ty::U64) => lanes!(|a: u64| a as u16),
         (Ty::U32, Ty::U16) => lanes!(|a: u16| u32::from(a)),
         (Ty::F32, Ty::Bf16) => lanes!(|a: u16| u32::from(a) << 16),
-        (Ty::F32, Ty::F16) => lanes!(|a: u16| half::f16::from_bits(a).to_f32()),
+        (Ty::F32, Ty::F16) => lanes!(|a: u16| hp::f16_value(a)),
+        (Ty::Bf16, Ty::F32) if c.mode == RN => lanes!(|a: f32| hp::bf16_of(a)),
+        (Ty::F16, Ty::F32) if c.mode == RN => lanes!(|a: f32| hp::f16_of(a)),
+        (Ty::Tf32, Ty::F32) if c.mode == RNA => lanes!(|a: f32| tf32_away(a)),
+        (Ty::F32, Ty::S32) if c.mode == RN => lanes!(|a: i32| a as f32),
+        (Ty::F32, Ty::U32) if c.mode == RN => lanes!(|a: u32| a as f32),
+        (Ty::F64, Ty::F32) => lanes!(|a: f32| f64::from(a)),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@
 mod alu;
 mod arithmetic;
 mod flow;
+mod graph;
 mod memory;
 mod modifiers;
 mod operands;
@@ -213,9 +214,14 @@ impl<'a> Compiler<'a> {
                 self.close_scope();
             }
             Statement::Instr(instr) => {
+                let first = self.code.len();
                 if let Err(error) = self.instruction(instr) {
                     self.errors.push(error);
                 }
+                let last = self.code.len().max(first + 1) - 1;
+                self.code[first..last]
+                    .iter_mut()
+                    .for_each(|i| i.part = true);
             }
         }
     }
@@ -359,6 +365,7 @@ impl<'a> Compiler<'a> {
             uses: uses.into(),
             class,
             place: i.place,
+            part: false,
             meet: NOWHERE,
         });
         Ok(())
@@ -373,6 +380,7 @@ impl<'a> Compiler<'a> {
             uses: [].into(),
             class: Class::Branch,
             place,
+            part: false,
             meet: NOWHERE,
         };
         self.code.push(exit);
@@ -380,12 +388,13 @@ impl<'a> Compiler<'a> {
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
-        flow::set_meeting_points(&mut self.code);
+        let loops = graph::analyse(&mut self.code);
         Ok(Program {
             name: entry.name.clone(),
             params: self.params,
             param_bytes: self.param_at,
             code: self.code,
+            loops,
             slots: self.slots,
             constants: self.constants.into_iter().map(|(v, s)| (s, v)).collect(),
             specials: self.specials.into_iter().map(|(v, s)| (s, v)).collect(),

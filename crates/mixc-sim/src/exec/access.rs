@@ -1,217 +1,131 @@
-//! Loads and stores of single lanes, with every check on their addresses.
+//! Loads and stores of a warp, with every check on what they touch.
 
-use super::MODULE_BASE;
-use super::block::BlockRun;
+use super::address::{Memory, Reach, Spot, reaches};
+use super::block::{At, BlockRun};
 use super::warp::Warp;
 use crate::check::clock::bits;
 use crate::check::finding::FindingKind;
-use crate::check::shadow::Kind;
-use crate::numeric::convert::{integer, mask as width_mask};
+use crate::check::shadow::{Conflict, Kind, Who};
+use crate::numeric::Lanes;
+use crate::numeric::convert::mask as width_mask;
 use crate::program::*;
-use crate::syntax::ast::Space;
+use crate::syntax::ast::Ty;
 
-/// Generic addresses: the top bits name the space, zero is global memory.
-pub const WINDOW_BITS: u32 = 60;
-pub const SHARED_WINDOW: u64 = 1;
-pub const LOCAL_WINDOW: u64 = 2;
-pub const PARAM_WINDOW: u64 = 3;
-
-pub fn shared_address(at: u32) -> u64 {
-    SHARED_WINDOW << WINDOW_BITS | u64::from(at)
+/// `raw` of type `ty` in a register of `width` bits.
+#[inline(always)]
+fn extended(raw: u64, ty: Ty, width: u32) -> u64 {
+    if !ty.signed() {
+        return raw;
+    }
+    let shift = 64 - ty.bits();
+    (((raw << shift) as i64) >> shift) as u64 & width_mask(width)
 }
 
-/// An address with its space decided.
-#[derive(Clone, Copy, Debug)]
-pub enum Spot {
-    Global(u64),
-    Shared(u64),
-    Local(u64),
-    Param(u64),
+/// `bytes` (at most 8) at `at`.
+#[inline(always)]
+pub fn peek(memory: &[u8], at: usize, bytes: u32) -> u64 {
+    match bytes {
+        4 => u64::from(u32::from_le_bytes(
+            memory[at..at + 4].try_into().unwrap_or_default(),
+        )),
+        8 => u64::from_le_bytes(memory[at..at + 8].try_into().unwrap_or_default()),
+        _ => {
+            let mut value = [0; 8];
+            value[..bytes as usize].copy_from_slice(&memory[at..at + bytes as usize]);
+            u64::from_le_bytes(value)
+        }
+    }
 }
 
-impl Spot {
-    pub fn of(space: Space, address: u64) -> Spot {
-        let offset = address & ((1 << WINDOW_BITS) - 1);
-        match space {
-            Space::Shared => Spot::Shared(address & 0xffff_ffff),
-            Space::Local => Spot::Local(address),
-            Space::Param => Spot::Param(address),
-            Space::Generic => match address >> WINDOW_BITS {
-                SHARED_WINDOW => Spot::Shared(offset),
-                LOCAL_WINDOW => Spot::Local(offset),
-                PARAM_WINDOW => Spot::Param(offset),
-                _ => Spot::Global(address),
-            },
-            _ => Spot::Global(address),
+#[inline(always)]
+fn poke(memory: &mut [u8], at: usize, bytes: u32, value: u64) {
+    match bytes {
+        4 => memory[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes()),
+        8 => memory[at..at + 8].copy_from_slice(&value.to_le_bytes()),
+        _ => {
+            memory[at..at + bytes as usize].copy_from_slice(&value.to_le_bytes()[..bytes as usize])
         }
     }
+}
 
-    pub fn generic(self) -> u64 {
-        match self {
-            Spot::Global(a) => a,
-            Spot::Shared(a) => SHARED_WINDOW << WINDOW_BITS | a,
-            Spot::Local(a) => LOCAL_WINDOW << WINDOW_BITS | a,
-            Spot::Param(a) => PARAM_WINDOW << WINDOW_BITS | a,
-        }
-    }
-
-    fn offset(self) -> u64 {
-        match self {
-            Spot::Global(a) | Spot::Shared(a) | Spot::Local(a) | Spot::Param(a) => a,
-        }
-    }
+/// Whether all of `flags` from `at` on are set.
+#[inline(always)]
+fn all_set(flags: &[bool], at: usize, bytes: u32) -> bool {
+    flags[at..at + bytes as usize]
+        .iter()
+        .fold(true, |all, b| all & b)
 }
 
 impl BlockRun<'_> {
-    /// Whether `bytes` at `spot` lie in its memory and are aligned; reports them if not. A misaligned
-    /// access inside its memory still runs.
-    pub fn check_spot(
-        &mut self,
-        spot: Spot,
-        bytes: u32,
-        align: u32,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        what: &str,
-    ) -> bool {
-        let address = Some(spot.generic());
-        // All widths are powers of two.
-        if spot.offset() & u64::from(align - 1) != 0 {
-            let message =
-                format!("{what} of {bytes} bytes at an address that is not a multiple of {align}");
-            self.report(FindingKind::Misaligned, warp, lane, pc, address, message);
-        }
-        let inside = |limit: u64, at: u64| {
-            at.checked_add(u64::from(bytes))
-                .is_some_and(|end| end <= limit)
-        };
-        let ok = match spot {
-            Spot::Global(a) => self
-                .l
-                .find_buffer(a)
-                .is_some_and(|(_, b, offset)| b.holds(offset, bytes)),
-            Spot::Shared(a) => inside(self.shared.len() as u64, a),
-            Spot::Local(a) => inside(self.l.program.local_bytes, a),
-            Spot::Param(a) => inside(self.l.params.len() as u64, a),
-        };
-        if !ok {
-            let place = match spot {
-                Spot::Global(a) => match self.l.find(a) {
-                    Some((b, offset, name)) => {
-                        format!("byte {offset} of {name}, which has {} bytes", b.len)
-                    }
-                    None => "no buffer".to_string(),
-                },
-                Spot::Shared(a) => {
-                    format!("byte {a} of {} bytes of shared memory", self.shared.len())
-                }
-                Spot::Local(a) => format!(
-                    "byte {a} of {} bytes of local memory",
-                    self.l.program.local_bytes
-                ),
-                Spot::Param(a) => {
-                    format!("byte {a} of {} bytes of parameters", self.l.params.len())
-                }
-            };
-            let message = format!("{what} of {bytes} bytes reaches {place}");
-            self.report(FindingKind::OutOfBounds, warp, lane, pc, address, message);
-        }
-        ok
-    }
-
     pub fn peek_shared(&self, at: u64, bytes: u32) -> u64 {
-        let mut value = [0; 8];
-        value[..bytes as usize].copy_from_slice(&self.shared[at as usize..][..bytes as usize]);
-        u64::from_le_bytes(value)
+        peek(&self.shared, at as usize, bytes)
     }
 
     pub fn poke_shared(&mut self, at: u64, bytes: u32, value: u64) {
-        let range = at as usize..at as usize + bytes as usize;
-        self.shared[range.clone()].copy_from_slice(&value.to_le_bytes()[..bytes as usize]);
-        self.shared_init[range].fill(true);
+        poke(&mut self.shared, at as usize, bytes, value);
+        self.shared_init[at as usize..at as usize + bytes as usize].fill(true);
     }
 
     /// Checks a read of shared memory by a thread: written before, and ordered behind the write.
-    pub fn check_shared_read(
+    pub fn check_shared_read(&mut self, address: u64, bytes: u32, at: At, strong: bool) {
+        if self.l.options.races {
+            let who = Who::thread(&self.clocks, at.thread(), at.pc);
+            if let Some(c) = self.shadow.read(who, address as u32, bytes, strong) {
+                return self.report_conflict(c, at, address as u32);
+            }
+        }
+        self.check_shared_init(address, bytes, at);
+    }
+
+    pub fn check_shared_init(&mut self, address: u64, bytes: u32, at: At) {
+        if !all_set(&self.shared_init, address as usize, bytes) {
+            let spot = Some(Spot::shared(address as u32).generic());
+            let what = "shared memory is read that nobody has written".to_string();
+            self.report(FindingKind::UninitShared, at, spot, what);
+        }
+    }
+
+    pub fn check_shared_write(&mut self, address: u64, bytes: u32, at: At, kind: Kind) {
+        if !self.l.options.races {
+            return;
+        }
+        let who = Who::thread(&self.clocks, at.thread(), at.pc);
+        if let Some(c) = self
+            .shadow
+            .write(who, address as u32, bytes, kind, || false)
+        {
+            self.report_conflict(c, at, address as u32);
+        }
+    }
+
+    /// The same for a warp; findings are rare, so they are collected first.
+    pub fn check_shared_reads(
         &mut self,
-        at: u64,
+        reach: &Reach,
         bytes: u32,
         warp: usize,
-        lane: usize,
         pc: Pc,
         strong: bool,
     ) {
-        if self.l.options.races
-            && let Some(c) =
-                self.shadow
-                    .read(&self.clocks, warp * 32 + lane, at as u32, bytes, pc, strong)
-        {
-            self.report_conflict(c, warp, lane, pc, at as u32);
-            return;
-        }
-        if !self.shared_init[at as usize..at as usize + bytes as usize]
-            .iter()
-            .all(|&b| b)
-        {
-            let what = "shared memory is read that nobody has written".to_string();
-            self.report(
-                FindingKind::UninitShared,
-                warp,
-                lane,
-                pc,
-                Some(shared_address(at as u32)),
-                what,
-            );
-        }
-    }
-
-    pub fn check_shared_write(
-        &mut self,
-        at: u64,
-        bytes: u32,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        kind: Kind,
-        same: bool,
-    ) {
-        if self.l.options.races
-            && let Some(c) = self.shadow.write(
-                &self.clocks,
-                warp * 32 + lane,
-                at as u32,
-                bytes,
-                pc,
-                kind,
-                same,
-            )
-        {
-            self.report_conflict(c, warp, lane, pc, at as u32);
-        }
-    }
-
-    pub fn count_access(&mut self, warp: &Warp, addr: Addr, space: Space, bytes: u32, mask: u32) {
-        let (mut shared, mut global) = ([0u32; 32], [0u64; 32]);
-        let (mut s, mut g) = (0, 0);
-        for lane in bits(mask) {
-            match Spot::of(
-                space,
-                warp.get(addr.base, lane).wrapping_add(addr.offset as u64),
-            ) {
-                Spot::Shared(a) => {
-                    shared[s] = a as u32;
-                    s += 1;
-                }
-                Spot::Global(a) => {
-                    global[g] = a;
-                    g += 1;
-                }
-                _ => {}
+        let mut wrong: Vec<(usize, Option<Conflict>)> = vec![];
+        let who = Who::thread(&self.clocks, warp * 32, pc);
+        for lane in bits(reach.mask) {
+            let at = reach.at[lane];
+            let mut conflict = None;
+            if self.l.options.races {
+                conflict = self.shadow.read(who.lane(lane), at as u32, bytes, strong);
+            }
+            if conflict.is_some() || !all_set(&self.shared_init, at as usize, bytes) {
+                wrong.push((lane, conflict));
             }
         }
-        self.counts.shared_access(&shared[..s], bytes);
-        self.counts.global_access(&global[..g], bytes);
+        for (lane, conflict) in wrong {
+            let (at, address) = (At::new(warp, lane, pc), reach.at[lane] as u32);
+            match conflict {
+                Some(c) => self.report_conflict(c, at, address),
+                None => self.check_shared_init(u64::from(address), bytes, at),
+            }
+        }
     }
 
     pub fn load(&mut self, warp: &mut Warp, mask: u32, pc: Pc) {
@@ -229,71 +143,71 @@ impl BlockRun<'_> {
         };
         let each = ty.bytes();
         let total = each * to.len() as u32;
-        if !matches!(space, Space::Param | Space::Local) {
-            self.count_access(warp, *addr, *space, total, mask);
-        }
-        for lane in bits(mask) {
-            let address = warp.get(addr.base, lane).wrapping_add(addr.offset as u64);
-            let spot = Spot::of(*space, address);
-            if !self.check_spot(spot, total, total, warp.index, lane, pc, "a load") {
+        for mut reach in reaches(warp, *addr, *space, mask) {
+            self.count_access(&reach, total, pc);
+            let ok = self.check_reach(&reach, total, warp.index, pc, "a load");
+            if ok != reach.mask {
                 for d in to.iter().flatten() {
-                    warp.set(*d, lane, 0);
+                    warp.write(*d, reach.mask & !ok, &[0; 32]);
                 }
-                continue;
+                reach.mask = ok;
             }
-            match spot {
-                Spot::Shared(at) => {
-                    self.check_shared_read(at, total, warp.index, lane, pc, *strong)
-                }
-                Spot::Local(at) => {
-                    let base = self.local_base(warp.index, lane) + at as usize;
-                    if !self.local_init[base..base + total as usize]
-                        .iter()
-                        .all(|&b| b)
-                    {
-                        let what =
-                            "local memory is read that the thread has not written".to_string();
-                        self.report(
-                            FindingKind::UninitLocal,
-                            warp.index,
-                            lane,
-                            pc,
-                            Some(spot.generic()),
-                            what,
-                        );
-                    }
-                }
-                Spot::Global(a) => {
-                    let l = self.l;
-                    if let Some((_, buffer, offset)) = l.find_buffer(a)
-                        && !(0..to.len() as u64)
-                            .all(|n| buffer.is_init(offset as u64 + n * u64::from(each), each))
-                    {
-                        let what = "global memory is read that nobody has written".to_string();
-                        self.report(
-                            FindingKind::UninitGlobal,
-                            warp.index,
-                            lane,
-                            pc,
-                            Some(a),
-                            what,
-                        );
-                    }
-                }
-                Spot::Param(_) => {}
-            }
+            self.check_reads(&reach, each, total, warp.index, pc, *strong);
             for (n, d) in to.iter().enumerate() {
                 if let Some(d) = d {
-                    let raw =
-                        self.read_spot(spot, n as u64 * u64::from(each), each, warp.index, lane);
-                    let value = if ty.signed() {
-                        integer(raw, *ty) as u64 & width_mask(*width)
-                    } else {
-                        raw
-                    };
-                    warp.set(*d, lane, value);
+                    let mut raw = self.read(&reach, n as u64 * u64::from(each), each, warp.index);
+                    if ty.signed() {
+                        raw = raw.map(|v| extended(v, *ty, *width));
+                    }
+                    warp.write(*d, reach.mask, &raw);
                 }
             }
+        }
+    }
+
+    /// Whether what the lanes read was written, and is ordered behind the write.
+    fn check_reads(
+        &mut self,
+        reach: &Reach,
+        each: u32,
+        total: u32,
+        warp: usize,
+        pc: Pc,
+        strong: bool,
+    ) {
+        match reach.memory {
+            Memory::Shared => self.check_shared_reads(reach, total, warp, pc, strong),
+            Memory::Global => {
+                let l = self.l;
+                for lane in bits(reach.mask) {
+                    let Some((_, buffer, offset)) = l.find_buffer(reach.at[lane]) else {
+                        continue;
+                    };
+                    let init = |n: u32| buffer.is_init(offset as u64 + u64::from(n * each), each);
+                    if !buffer.all_init() && !(0..total / each).all(init) {
+                        let what = "global memory is read that nobody has written".to_string();
+                        let (at, address) = (At::new(warp, lane, pc), Some(reach.at[lane]));
+                        self.report(FindingKind::UninitGlobal, at, address, what);
+                    }
+                }
+            }
+            Memory::Local => {
+                for lane in bits(reach.mask) {
+                    let base = self.local_base(warp, lane) + reach.at[lane] as usize;
+                    if !all_set(&self.local_init, base, total) {
+                        let what =
+                            "local memory is read that the thread has not written".to_string();
+                        let address = Some(reach.spot(lane).generic());
+                        self.report(
+                            FindingKind::UninitLocal,
+                            At::new(warp, lane, pc),
+                            address,
+                            what,
+                        );
+                    }
+                }
+            }
+            Memory::Param => {}
         }
     }
 
@@ -301,25 +215,35 @@ impl BlockRun<'_> {
         (warp * 32 + lane) * self.l.program.local_bytes as usize
     }
 
-    /// Reads without checks; the spot is known to be inside its memory.
-    fn read_spot(&self, spot: Spot, plus: u64, bytes: u32, warp: usize, lane: usize) -> u64 {
-        let from = |memory: &[u8], at: usize| {
-            let mut value = [0; 8];
-            value[..bytes as usize].copy_from_slice(&memory[at..at + bytes as usize]);
-            u64::from_le_bytes(value)
-        };
-        match spot {
-            Spot::Global(a) => match self.l.find_buffer(a) {
-                Some((_, buffer, offset)) => buffer.load(offset as u64 + plus, bytes),
-                None => 0,
-            },
-            Spot::Shared(at) => self.peek_shared(at + plus, bytes),
-            Spot::Local(at) => from(
-                &self.local,
-                self.local_base(warp, lane) + (at + plus) as usize,
-            ),
-            Spot::Param(at) => from(&self.l.params, (at + plus) as usize),
+    /// `bytes` of each lane from `plus` bytes after its address, which are known to be inside.
+    fn read(&self, reach: &Reach, plus: u64, bytes: u32, warp: usize) -> Lanes {
+        let mut out = [0; 32];
+        match reach.memory {
+            Memory::Global => {
+                for lane in bits(reach.mask) {
+                    if let Some((_, buffer, offset)) = self.l.find_buffer(reach.at[lane]) {
+                        out[lane] = buffer.load(offset as u64 + plus, bytes);
+                    }
+                }
+            }
+            Memory::Shared => {
+                for lane in bits(reach.mask) {
+                    out[lane] = peek(&self.shared, (reach.at[lane] + plus) as usize, bytes);
+                }
+            }
+            Memory::Local => {
+                for lane in bits(reach.mask) {
+                    let at = self.local_base(warp, lane) + (reach.at[lane] + plus) as usize;
+                    out[lane] = peek(&self.local, at, bytes);
+                }
+            }
+            Memory::Param => {
+                for lane in bits(reach.mask) {
+                    out[lane] = peek(&self.l.params, (reach.at[lane] + plus) as usize, bytes);
+                }
+            }
         }
+        out
     }
 
     pub fn store(&mut self, warp: &mut Warp, mask: u32, pc: Pc) {
@@ -336,146 +260,101 @@ impl BlockRun<'_> {
         };
         let each = ty.bytes();
         let total = each * from.len() as u32;
-        if !matches!(space, Space::Param | Space::Local) {
-            self.count_access(warp, *addr, *space, total, mask);
-        }
         self.events += 1;
-        for lane in bits(mask) {
-            let address = warp.get(addr.base, lane).wrapping_add(addr.offset as u64);
-            let spot = Spot::of(*space, address);
-            if !self.check_spot(spot, total, total, warp.index, lane, pc, "a store") {
-                continue;
-            }
-            if let Spot::Shared(at) = spot {
-                let same = from.iter().enumerate().all(|(n, s)| {
-                    self.peek_shared(at + n as u64 * u64::from(each), each)
-                        == warp.get(*s, lane) & width_mask(ty.bits())
-                });
-                let kind = if *strong { Kind::Strong } else { Kind::Plain };
-                self.check_shared_write(at, total, warp.index, lane, pc, kind, same);
-            }
-            if let Spot::Param(_) = spot {
-                let what = "parameters cannot be written".to_string();
-                self.report(
-                    FindingKind::InvalidOperand,
-                    warp.index,
-                    lane,
-                    pc,
-                    Some(spot.generic()),
-                    what,
-                );
-                continue;
-            }
-            if let Spot::Global(a) = spot {
-                let l = self.l;
-                // Each element is noted, so `fold` and not `any`.
-                if let Some((_, buffer, offset)) = l.find_buffer(a)
-                    && (0..from.len() as u64).fold(false, |twice, n| {
-                        buffer.stored_before(offset as u64 + n * u64::from(each), each) | twice
-                    })
-                {
-                    let what = "an element of an output is written a second time".to_string();
-                    self.report(
-                        FindingKind::DoubleWrite,
-                        warp.index,
-                        lane,
-                        pc,
-                        Some(a),
-                        what,
-                    );
-                }
-            }
-            for (n, s) in from.iter().enumerate() {
-                let value = warp.get(*s, lane) & width_mask(ty.bits());
-                self.write_spot(
-                    spot,
-                    n as u64 * u64::from(each),
-                    each,
-                    value,
-                    warp.index,
-                    lane,
-                );
-            }
-        }
-    }
-
-    fn write_spot(
-        &mut self,
-        spot: Spot,
-        plus: u64,
-        bytes: u32,
-        value: u64,
-        warp: usize,
-        lane: usize,
-    ) {
-        match spot {
-            Spot::Global(a) => {
-                if let Some((_, buffer, offset)) = self.l.find_buffer(a) {
-                    buffer.store(offset as u64 + plus, bytes, value);
-                }
-            }
-            Spot::Shared(at) => self.poke_shared(at + plus, bytes, value),
-            Spot::Local(at) => {
-                let at = self.local_base(warp, lane) + (at + plus) as usize;
-                let range = at..at + bytes as usize;
-                self.local[range.clone()].copy_from_slice(&value.to_le_bytes()[..bytes as usize]);
-                self.local_init[range].fill(true);
-            }
-            Spot::Param(_) => {}
-        }
-    }
-
-    pub fn convert_address(&mut self, warp: &mut Warp, mask: u32, pc: Pc) {
-        let program = self.l.program;
-        match &program.code[pc as usize].op {
-            Op::ToGeneric { space, d, a } => {
-                for lane in bits(mask) {
-                    let v = Spot::of(*space, warp.get(*a, lane)).generic();
-                    warp.set(*d, lane, v);
-                }
-            }
-            Op::FromGeneric { space, d, a } => {
-                for lane in bits(mask) {
-                    let address = warp.get(*a, lane);
-                    let spot = Spot::of(Space::Generic, address);
-                    let fits = matches!(
-                        (space, spot),
-                        (Space::Shared, Spot::Shared(_))
-                            | (Space::Local, Spot::Local(_))
-                            | (Space::Param, Spot::Param(_))
-                            | (Space::Global | Space::Const, Spot::Global(_))
-                    );
-                    // Address 0 stays 0, so that null pointers survive.
-                    if !fits && address != 0 {
-                        let what = "the address does not lie in the space that it is converted to"
-                            .to_string();
-                        self.report(
-                            FindingKind::InvalidOperand,
-                            warp.index,
-                            lane,
-                            pc,
-                            Some(address),
-                            what,
-                        );
+        for mut reach in reaches(warp, *addr, *space, mask) {
+            self.count_access(&reach, total, pc);
+            reach.mask = self.check_reach(&reach, total, warp.index, pc, "a store");
+            match reach.memory {
+                Memory::Shared => self.store_shared(warp, &reach, from, each, *strong, pc),
+                Memory::Global => self.store_global(warp, &reach, from, each, pc),
+                Memory::Local => {
+                    for lane in bits(reach.mask) {
+                        let base = self.local_base(warp.index, lane) + reach.at[lane] as usize;
+                        for (n, s) in from.iter().enumerate() {
+                            let at = base + n * each as usize;
+                            poke(&mut self.local, at, each, warp.get(*s, lane));
+                        }
+                        self.local_init[base..base + total as usize].fill(true);
                     }
-                    warp.set(*d, lane, spot.offset());
+                }
+                Memory::Param => {
+                    for lane in bits(reach.mask) {
+                        let what = "parameters cannot be written".to_string();
+                        let address = Some(reach.spot(lane).generic());
+                        let at = At::new(warp.index, lane, pc);
+                        self.report(FindingKind::InvalidOperand, at, address, what);
+                    }
                 }
             }
-            Op::IsSpace { space, d, a } => {
-                for lane in bits(mask) {
-                    let spot = Spot::of(Space::Generic, warp.get(*a, lane));
-                    let is = match (space, spot) {
-                        (Space::Shared, Spot::Shared(_))
-                        | (Space::Local, Spot::Local(_))
-                        | (Space::Param, Spot::Param(_)) => true,
-                        (Space::Global, Spot::Global(_)) => true,
-                        (Space::Const, Spot::Global(a)) => a >= MODULE_BASE,
-                        _ => false,
-                    };
-                    warp.set(*d, lane, u64::from(is));
-                }
-            }
-            _ => {}
         }
+    }
+
+    /// Lanes take their turns from the lowest on; the last of several that write one place wins.
+    fn store_shared(
+        &mut self,
+        warp: &Warp,
+        reach: &Reach,
+        from: &[Slot],
+        each: u32,
+        strong: bool,
+        pc: Pc,
+    ) {
+        let total = each * from.len() as u32;
+        let kind = if strong { Kind::Strong } else { Kind::Plain };
+        let places = |lane: usize| {
+            let at = reach.at[lane] as usize;
+            let place = move |(n, s): (usize, &Slot)| (at + n * each as usize, *s);
+            from.iter().enumerate().map(place)
+        };
+        let mut wrong = vec![];
+        for lane in bits(reach.mask) {
+            let at = reach.at[lane] as usize;
+            if self.l.options.races {
+                let shared = &self.shared;
+                let same = || {
+                    let value = |s: Slot| warp.get(s, lane) & width_mask(8 * each);
+                    places(lane).all(|(at, s)| peek(shared, at, each) == value(s))
+                };
+                let who = Who::thread(&self.clocks, warp.index * 32 + lane, pc);
+                if let Some(c) = self.shadow.write(who, at as u32, total, kind, same) {
+                    wrong.push((lane, c));
+                }
+            }
+            for (at, s) in places(lane) {
+                poke(&mut self.shared, at, each, warp.get(s, lane));
+            }
+            self.shared_init[at..at + total as usize].fill(true);
+        }
+        for (lane, conflict) in wrong {
+            self.report_conflict(
+                conflict,
+                At::new(warp.index, lane, pc),
+                reach.at[lane] as u32,
+            );
+        }
+    }
+
+    fn store_global(&mut self, warp: &Warp, reach: &Reach, from: &[Slot], each: u32, pc: Pc) {
+        let l = self.l;
+        for lane in bits(reach.mask) {
+            let Some((_, buffer, offset)) = l.find_buffer(reach.at[lane]) else {
+                continue;
+            };
+            let mut twice = false;
+            for (n, s) in from.iter().enumerate() {
+                let at = offset as u64 + n as u64 * u64::from(each);
+                // Each element is noted, so no short cut.
+                twice |= buffer.stored_before(at, each);
+                buffer.store(at, each, warp.get(*s, lane) & width_mask(8 * each));
+            }
+            if twice {
+                self.report_double_write(reach.at[lane], At::new(warp.index, lane, pc));
+            }
+        }
+    }
+
+    pub fn report_double_write(&mut self, address: u64, at: At) {
+        let what = "an element of an output is written a second time".to_string();
+        self.report(FindingKind::DoubleWrite, at, Some(address), what);
     }
 }

@@ -1,7 +1,7 @@
 //! Atomics (PTX ISA, "Parallel Synchronization and Communication Instructions: atom, red").
 
-use super::access::Spot;
-use super::block::BlockRun;
+use super::address::{Memory, Spot, reaches};
+use super::block::{At, BlockRun};
 use super::warp::Warp;
 use crate::check::clock::bits;
 use crate::check::finding::FindingKind;
@@ -28,63 +28,64 @@ impl BlockRun<'_> {
             return;
         };
         let bytes = ty.bytes();
-        self.count_access(warp, *addr, *space, bytes, mask);
         self.events += 1;
-        for lane in bits(mask) {
-            let address = warp.get(addr.base, lane).wrapping_add(addr.offset as u64);
-            let spot = Spot::of(*space, address);
-            if !self.check_spot(spot, bytes, bytes, warp.index, lane, pc, "an atomic")
-                || !address.is_multiple_of(u64::from(bytes))
-            {
+        for reach in reaches(warp, *addr, *space, mask) {
+            self.count_access(&reach, bytes, pc);
+            let ok = self.check_reach(&reach, bytes, warp.index, pc, "an atomic");
+            for lane in bits(reach.mask) {
+                let (vb, vc) = (warp.get(*b, lane), c.map_or(0, |c| warp.get(c, lane)));
+                let new = |old| combine(*op, *ty, old, vb, vc);
+                let runs = ok >> lane & 1 == 1 && reach.at[lane].is_multiple_of(u64::from(bytes));
+                let old = match runs {
+                    true => self.update(
+                        reach.spot(lane),
+                        bytes,
+                        *op,
+                        new,
+                        At::new(warp.index, lane, pc),
+                    ),
+                    false => 0,
+                };
                 if let Some(d) = d {
-                    warp.set(*d, lane, 0);
+                    warp.set(*d, lane, old);
                 }
-                continue;
             }
-            let (vb, vc) = (warp.get(*b, lane), c.map_or(0, |c| warp.get(c, lane)));
-            let old = match spot {
-                Spot::Global(a) => {
-                    let l = self.l;
-                    let Some((_, buffer, offset)) = l.find_buffer(a) else {
-                        continue;
-                    };
-                    if *op != AtomOp::Exch && !buffer.is_init(offset as u64, bytes) {
-                        let what = "global memory is read that nobody has written".to_string();
-                        self.report(
-                            FindingKind::UninitGlobal,
-                            warp.index,
-                            lane,
-                            pc,
-                            Some(a),
-                            what,
-                        );
-                    }
-                    buffer.update(offset as u64, bytes, |old| combine(*op, *ty, old, vb, vc))
+        }
+    }
+
+    /// Replaces a value in one step; the old value.
+    fn update(
+        &mut self,
+        spot: Spot,
+        bytes: u32,
+        op: AtomOp,
+        new: impl Fn(u64) -> u64,
+        at: At,
+    ) -> u64 {
+        match spot.memory {
+            Memory::Global => {
+                let Some((_, buffer, offset)) = self.l.find_buffer(spot.at) else {
+                    return 0;
+                };
+                if op != AtomOp::Exch && !buffer.is_init(offset as u64, bytes) {
+                    let what = "global memory is read that nobody has written".to_string();
+                    self.report(FindingKind::UninitGlobal, at, Some(spot.at), what);
                 }
-                Spot::Shared(at) => {
-                    if *op != AtomOp::Exch {
-                        self.check_shared_read(at, bytes, warp.index, lane, pc, true);
-                    }
-                    self.check_shared_write(at, bytes, warp.index, lane, pc, Kind::Strong, false);
-                    let old = self.peek_shared(at, bytes);
-                    self.poke_shared(at, bytes, combine(*op, *ty, old, vb, vc));
-                    old
+                buffer.update(offset as u64, bytes, new)
+            }
+            Memory::Shared => {
+                if op != AtomOp::Exch {
+                    self.check_shared_read(spot.at, bytes, at, true);
                 }
-                _ => {
-                    let what = "atomics work on global and shared memory only".to_string();
-                    self.report(
-                        FindingKind::InvalidOperand,
-                        warp.index,
-                        lane,
-                        pc,
-                        Some(spot.generic()),
-                        what,
-                    );
-                    0
-                }
-            };
-            if let Some(d) = d {
-                warp.set(*d, lane, old);
+                self.check_shared_write(spot.at, bytes, at, Kind::Strong);
+                let old = self.peek_shared(spot.at, bytes);
+                self.poke_shared(spot.at, bytes, new(old));
+                old
+            }
+            _ => {
+                let what = "atomics work on global and shared memory only".to_string();
+                self.report(FindingKind::InvalidOperand, at, Some(spot.generic()), what);
+                0
             }
         }
     }

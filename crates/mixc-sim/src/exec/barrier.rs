@@ -1,6 +1,6 @@
 //! Block barriers (PTX ISA, "bar, barrier").
 
-use super::block::BlockRun;
+use super::block::{At, BlockRun};
 use super::step::Flow;
 use super::warp::{State, Warp};
 use crate::check::clock::{Release, bits};
@@ -46,9 +46,7 @@ impl BlockRun<'_> {
             let what = format!("barrier {number} does not exist; there are 0 to 15");
             self.report(
                 FindingKind::InvalidOperand,
-                warp.index,
-                lane,
-                pc,
+                At::new(warp.index, lane, pc),
                 None,
                 what,
             );
@@ -60,16 +58,19 @@ impl BlockRun<'_> {
             let what = format!(
                 "{missing} lanes of the warp do not execute this barrier together with the others"
             );
-            self.report(FindingKind::Divergent, warp.index, lane, pc, None, what);
+            self.report(
+                FindingKind::Divergent,
+                At::new(warp.index, lane, pc),
+                None,
+                what,
+            );
         }
         let count = count.map(|c| warp.get(c, lane) as u32);
         if let Some(n) = count.filter(|n| n % 32 != 0 || *n == 0) {
             let what = format!("the number of threads of a barrier is a multiple of 32, not {n}");
             self.report(
                 FindingKind::InvalidOperand,
-                warp.index,
-                lane,
-                pc,
+                At::new(warp.index, lane, pc),
                 None,
                 what,
             );
@@ -79,9 +80,7 @@ impl BlockRun<'_> {
             let what = format!("threads arrive at barrier {number} with different thread counts");
             self.report(
                 FindingKind::InvalidOperand,
-                warp.index,
-                lane,
-                pc,
+                At::new(warp.index, lane, pc),
                 None,
                 what,
             );

@@ -1,17 +1,36 @@
 //! One block: its warps in turns until all threads have left, nothing can move, or the limit is hit.
 
 use super::Launch;
+use super::address::Spot;
 use super::barrier::NamedBarrier;
-use super::copy::CopyState;
+use super::copy::WarpCopies;
 use super::mbarrier::Mbarrier;
 use super::step::Flow;
 use super::warp::{State, Warp};
 use crate::check::clock::{Clocks, bits};
 use crate::check::finding::{Finding, FindingKind, Findings, Other};
 use crate::check::shadow::{Access, Conflict, Shadow};
-use crate::counts::Counts;
+use crate::counts::Tally;
 use crate::program::*;
 use std::collections::{BTreeMap, HashMap};
+
+/// Who executes what: a lane of a warp at an instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct At {
+    pub warp: usize,
+    pub lane: usize,
+    pub pc: Pc,
+}
+
+impl At {
+    pub fn new(warp: usize, lane: usize, pc: Pc) -> At {
+        At { warp, lane, pc }
+    }
+
+    pub fn thread(self) -> usize {
+        self.warp * 32 + self.lane
+    }
+}
 
 /// Instructions that a group runs before others get their turn.
 const TURN: u32 = 2000;
@@ -26,12 +45,14 @@ pub struct BlockRun<'a> {
     pub clocks: Clocks,
     pub bars: Vec<NamedBarrier>,
     pub mbars: HashMap<u32, Mbarrier>,
-    pub copies: CopyState,
+    /// By warp.
+    pub copies: Vec<WarpCopies>,
     pub bulk_groups: super::bulk::BulkGroups,
     pub local: Vec<u8>,
     pub local_init: Vec<bool>,
     pub findings: Findings,
-    pub counts: Counts,
+    /// By instruction, over all blocks that this worker has run.
+    pub tallies: Vec<Tally>,
     pub executed: u64,
     /// Counts what other threads may wait for: stores, arrivals, exits.
     pub events: u64,
@@ -39,7 +60,7 @@ pub struct BlockRun<'a> {
 }
 
 impl<'a> BlockRun<'a> {
-    pub fn new(l: &'a Launch<'a>, id: [u32; 3]) -> BlockRun<'a> {
+    pub fn new(l: &'a Launch<'a>, id: [u32; 3], tallies: Vec<Tally>) -> BlockRun<'a> {
         let threads = l.threads();
         let warps: Vec<Warp> = (0..threads.div_ceil(32))
             .map(|w| {
@@ -75,12 +96,12 @@ impl<'a> BlockRun<'a> {
             ),
             bars: (0..16).map(|_| NamedBarrier::default()).collect(),
             mbars: HashMap::new(),
-            copies: CopyState::new(threads),
+            copies: (0..count).map(|_| WarpCopies::default()).collect(),
             bulk_groups: HashMap::new(),
             local: vec![0; local],
             local_init: vec![false; local],
             findings: Findings::default(),
-            counts: Counts::default(),
+            tallies,
             executed: 0,
             events: 0,
             aborted: false,
@@ -124,8 +145,8 @@ impl<'a> BlockRun<'a> {
         }
     }
 
-    /// Findings, counts, and whether the whole launch should stop.
-    pub fn run(mut self) -> (Findings, Counts, bool) {
+    /// Findings, the tallies, and whether the whole launch should stop.
+    pub fn run(mut self) -> (Findings, Vec<Tally>, bool) {
         let mut idle_rounds = 0;
         loop {
             let before = self.events;
@@ -151,7 +172,7 @@ impl<'a> BlockRun<'a> {
                 break;
             }
         }
-        (self.findings, self.counts, self.aborted)
+        (self.findings, self.tallies, self.aborted)
     }
 
     /// Gives each group of the warp that can run one turn.
@@ -219,9 +240,7 @@ impl<'a> BlockRun<'a> {
                     format!("the block executed more than {limit} instructions; it may not end");
                 self.report(
                     FindingKind::InstructionLimit,
-                    warp.index,
-                    lane,
-                    pc,
+                    At::new(warp.index, lane, pc),
                     None,
                     what,
                 );
@@ -240,47 +259,29 @@ impl<'a> BlockRun<'a> {
         [t % bx, t / bx % by, t / bx / by]
     }
 
-    pub fn report(
-        &mut self,
-        kind: FindingKind,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        address: Option<u64>,
-        message: String,
-    ) {
-        self.report_full(kind, warp, lane, pc, address, message, None);
+    pub fn report(&mut self, kind: FindingKind, at: At, address: Option<u64>, message: String) {
+        self.report_full(kind, at, address, message, None);
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn report_full(
         &mut self,
         kind: FindingKind,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
+        at: At,
         address: Option<u64>,
         message: String,
         other: Option<Access>,
     ) {
-        let thread = self.thread_id(warp * 32 + lane);
+        let thread = self.thread_id(at.thread());
         let other = other.map(|a| {
             let (line, text) = self.l.line_text(a.pc);
-            let actor = if self.clocks.is_agent(a.actor) {
-                0
-            } else {
-                a.actor as usize
-            };
-            Other {
-                line,
-                text,
-                thread: self.thread_id(actor),
-            }
+            let agent = self.clocks.is_agent(a.actor);
+            let thread = self.thread_id(if agent { 0 } else { a.actor as usize });
+            Other { line, text, thread }
         });
         let object = address.and_then(|a| self.object(a));
         let (id, l) = (self.id, self.l);
-        self.findings.add(kind, pc, || {
-            let (line, text) = l.line_text(pc);
+        self.findings.add(kind, at.pc, || {
+            let (line, text) = l.line_text(at.pc);
             Finding {
                 kind,
                 message,
@@ -296,56 +297,13 @@ impl<'a> BlockRun<'a> {
         });
     }
 
-    /// The parameter or variable that a generic address belongs to.
-    fn object(&self, address: u64) -> Option<String> {
-        use super::access::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW_BITS};
-        let offset = address & ((1 << WINDOW_BITS) - 1);
-        match address >> WINDOW_BITS {
-            SHARED_WINDOW => {
-                let holds = |v: &&Placed| {
-                    v.offset <= offset && (v.bytes == 0 || offset < v.offset + v.bytes)
-                };
-                let variable = self.l.program.shared.iter().rfind(holds);
-                Some(match variable {
-                    Some(v) => format!("shared variable `{}`, byte {}", v.name, offset - v.offset),
-                    None => format!("shared memory, byte {offset} of {}", self.shared.len()),
-                })
-            }
-            LOCAL_WINDOW => Some(format!("local memory, byte {offset}")),
-            PARAM_WINDOW => {
-                let param = self
-                    .l
-                    .program
-                    .params
-                    .iter()
-                    .rfind(|p| p.offset as u64 <= offset)?;
-                Some(format!(
-                    "parameter `{}` itself, byte {}",
-                    param.name,
-                    offset - param.offset as u64
-                ))
-            }
-            _ => {
-                let (buffer, offset, name) = self.l.find(address)?;
-                Some(format!("{name}, byte {offset} of {}", buffer.len))
-            }
-        }
-    }
-
     /// Turns a conflict of the access records into a finding.
-    pub fn report_conflict(
-        &mut self,
-        conflict: Conflict,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        at: u32,
-    ) {
-        let address = Some(super::access::shared_address(at));
+    pub fn report_conflict(&mut self, conflict: Conflict, at: At, shared: u32) {
+        let address = Some(Spot::shared(shared).generic());
         let (kind, message, other) = match conflict {
             Conflict::Race(other) => {
                 let same_warp =
-                    !self.clocks.is_agent(other.actor) && other.actor as usize / 32 == warp;
+                    !self.clocks.is_agent(other.actor) && other.actor as usize / 32 == at.warp;
                 let what = if self.clocks.is_agent(other.actor) {
                     "an asynchronous copy or product uses the same shared memory, and nothing waits for it"
                 } else if same_warp {
@@ -366,15 +324,7 @@ impl<'a> BlockRun<'a> {
                 other,
             ),
         };
-        self.report_full(
-            kind,
-            warp,
-            lane,
-            pc,
-            address,
-            message.to_string(),
-            Some(other),
-        );
+        self.report_full(kind, at, address, message.to_string(), Some(other));
     }
 
     /// Nothing can move: names every place where threads wait.
@@ -407,7 +357,12 @@ impl<'a> BlockRun<'a> {
             message.push_str(&format!("; {exited} threads have left"));
         }
         if let Some((&pc, &(warp, lane, _))) = waiting.iter().next() {
-            self.report(FindingKind::Deadlock, warp, lane, pc, None, message);
+            self.report(
+                FindingKind::Deadlock,
+                At::new(warp, lane, pc),
+                None,
+                message,
+            );
         }
     }
 
@@ -422,9 +377,7 @@ impl<'a> BlockRun<'a> {
                 let what = format!("`{name}` is read but was never written");
                 self.report(
                     FindingKind::UninitRegister,
-                    warp.index,
-                    lane,
-                    pc,
+                    At::new(warp.index, lane, pc),
                     None,
                     what,
                 );

@@ -1,12 +1,13 @@
 //! Bulk and tensor copies through the asynchronous proxy
 //! (PTX ISA, "Bulk copy: cp.async.bulk", "Tensor copy: cp.async.bulk.tensor").
 
-use super::access::{Spot, shared_address};
-use super::block::BlockRun;
+use super::address::{Memory, Spot};
+use super::block::{At, BlockRun};
 use super::tensor_map::{TensorElem, TensorMap};
 use super::warp::Warp;
 use crate::check::clock::{Actor, bits};
 use crate::check::finding::FindingKind;
+use crate::check::shadow::{Kind, Who};
 use crate::numeric::Bits;
 use crate::numeric::half_precision::{self as hp, IsBf16, IsF16};
 use crate::program::*;
@@ -26,10 +27,13 @@ impl BlockRun<'_> {
 
     pub fn bulk(&mut self, warp: &mut Warp, mask: u32, pc: Pc) {
         let program = self.l.program;
-        let at = |warp: &Warp, a: &Addr, lane: usize| {
-            warp.get(a.base, lane).wrapping_add(a.offset as u64)
-        };
         for lane in bits(mask) {
+            let who = At::new(warp.index, lane, pc);
+            let address = |a: &Addr| warp.get(a.base, lane).wrapping_add(a.offset as u64);
+            let coords = |c: &[Slot]| -> Vec<i64> {
+                let signed = |s: &Slot| i64::from(warp.get(*s, lane) as u32 as i32);
+                c.iter().map(signed).collect()
+            };
             match &program.code[pc as usize].op {
                 Op::BulkLoad {
                     dst,
@@ -38,44 +42,31 @@ impl BlockRun<'_> {
                     bar,
                 } => {
                     let size = warp.get(*bytes, lane) as u32;
-                    let (to, from) = (at(warp, dst, lane), at(warp, src, lane));
-                    let bar = at(warp, bar, lane) as u32;
-                    self.bulk_load(warp.index, lane, pc, (to, from, size, bar));
+                    self.bulk_load(address(dst), address(src), size, address(bar) as u32, who);
                 }
                 Op::BulkStore { dst, src, bytes } => {
                     let size = warp.get(*bytes, lane) as u32;
-                    let (to, from) = (at(warp, dst, lane), at(warp, src, lane));
-                    self.bulk_store(warp.index, lane, pc, to, from, size);
+                    self.bulk_store(address(dst), address(src), size, who);
                 }
                 Op::TensorLoad {
                     dst,
                     map,
-                    coords,
+                    coords: c,
                     bar,
                 } => {
-                    let coords: Vec<i64> = coords
-                        .iter()
-                        .map(|c| i64::from(warp.get(*c, lane) as u32 as i32))
-                        .collect();
-                    let bar = at(warp, bar, lane) as u32;
-                    let (to, map) = (at(warp, dst, lane), at(warp, map, lane));
-                    if let Some(map) = self.tensor_map(warp.index, lane, pc, map) {
-                        self.tensor_load(warp.index, lane, pc, to, &map, &coords, bar);
+                    let bar = address(bar) as u32;
+                    if let Some(map) = self.tensor_map(address(map), who) {
+                        self.tensor_load(address(dst), &map, &coords(c), bar, who);
                     }
                 }
                 Op::TensorStore {
                     src,
                     map,
-                    coords,
+                    coords: c,
                     add,
                 } => {
-                    let coords: Vec<i64> = coords
-                        .iter()
-                        .map(|c| i64::from(warp.get(*c, lane) as u32 as i32))
-                        .collect();
-                    let (from, map) = (at(warp, src, lane), at(warp, map, lane));
-                    if let Some(map) = self.tensor_map(warp.index, lane, pc, map) {
-                        self.tensor_store(warp.index, lane, pc, from, &map, &coords, *add);
+                    if let Some(map) = self.tensor_map(address(map), who) {
+                        self.tensor_store(address(src), &map, &coords(c), *add, who);
                     }
                 }
                 _ => {}
@@ -83,285 +74,172 @@ impl BlockRun<'_> {
         }
     }
 
-    fn bulk_size(&mut self, warp: usize, lane: usize, pc: Pc, size: u32) {
+    /// The places in shared and global memory of a bulk copy, if they can be accessed.
+    fn bulk_places(&mut self, shared: u64, global: u64, size: u32, who: At) -> Option<(u64, u64)> {
         if !size.is_multiple_of(16) {
             let what = format!("bulk copies take a multiple of 16 bytes, not {size}");
-            self.report(FindingKind::InvalidOperand, warp, lane, pc, None, what);
+            self.report(FindingKind::InvalidOperand, who, None, what);
         }
+        let shared = Spot::of(Space::Shared, shared);
+        let global = Spot::of(Space::Global, global);
+        let ok = self.check_spot(shared, size, 16, who, "a bulk copy")
+            & self.check_spot(global, size, 16, who, "a bulk copy");
+        self.tallies[who.pc as usize].bulk_bytes += u64::from(size);
+        (ok && size > 0).then_some((shared.at, global.at))
     }
 
-    fn bulk_load(
-        &mut self,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        (to, from, size, bar): (u64, u64, u32, u32),
-    ) {
-        self.bulk_size(warp, lane, pc, size);
-        let to = Spot::of(Space::Shared, to);
-        let from = Spot::of(Space::Global, from);
-        let ok = self.check_spot(to, size, 16, warp, lane, pc, "a bulk copy")
-            & self.check_spot(from, size, 16, warp, lane, pc, "the source of a bulk copy");
-        let (Spot::Shared(at), Spot::Global(a), true) = (to, from, ok) else {
+    fn bulk_load(&mut self, to: u64, from: u64, size: u32, bar: u32, who: At) {
+        let Some((to, from)) = self.bulk_places(to, from, size, who) else {
             return;
         };
-        if !self.known_mbarrier(warp, lane, bar, pc) {
+        if !self.known_mbarrier(bar, who) {
             return;
         }
         let mut data = vec![0; size as usize];
-        self.read_global(a, &mut data, warp, lane, pc);
-        self.async_write(warp, lane, pc, at, size, bar);
-        self.shared[at as usize..][..size as usize].copy_from_slice(&data);
+        self.read_global(from, &mut data, who);
+        self.async_write(to, size, bar, who);
+        self.shared[to as usize..][..size as usize].copy_from_slice(&data);
         self.mbarrier_delivered(bar, i64::from(size));
     }
 
     /// Records a write by the copy engine of the mbarrier at `bar`.
-    fn async_write(&mut self, warp: usize, lane: usize, pc: Pc, at: u64, size: u32, bar: u32) {
+    fn async_write(&mut self, address: u64, size: u32, bar: u32, who: At) {
         let Some(agent) = self.mbars.get(&bar).map(|b| b.agent) else {
             return;
         };
-        if self.l.options.races
-            && let Some(c) =
-                self.shadow
-                    .async_write(&self.clocks, warp * 32 + lane, agent, at as u32, size, pc)
-        {
-            self.report_conflict(c, warp, lane, pc, at as u32);
+        if self.l.options.races {
+            let engine = Who::agent(&self.clocks, who.thread(), agent, who.pc);
+            let conflict = self
+                .shadow
+                .write(engine, address as u32, size, Kind::Async, || false);
+            if let Some(c) = conflict {
+                self.report_conflict(c, who, address as u32);
+            }
         }
-        self.shared_init[at as usize..at as usize + size as usize].fill(true);
+        self.shared_init[address as usize..address as usize + size as usize].fill(true);
     }
 
     /// Checks a read of shared memory by an asynchronous agent on behalf of a thread.
-    pub fn async_read(
-        &mut self,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        agent: Actor,
-        at: u64,
-        size: u32,
-    ) {
-        if self.l.options.races
-            && let Some(c) =
-                self.shadow
-                    .async_read(&self.clocks, warp * 32 + lane, agent, at as u32, size, pc)
-        {
-            self.report_conflict(c, warp, lane, pc, at as u32);
+    pub fn async_read(&mut self, agent: Actor, address: u64, size: u32, who: At) {
+        if self.l.options.races {
+            let engine = Who::agent(&self.clocks, who.thread(), agent, who.pc);
+            if let Some(c) = self.shadow.read(engine, address as u32, size, false) {
+                self.report_conflict(c, who, address as u32);
+            }
         }
-        if !self.shared_init[at as usize..at as usize + size as usize]
-            .iter()
-            .all(|&b| b)
-        {
-            let what = "shared memory is read that nobody has written".to_string();
-            self.report(
-                FindingKind::UninitShared,
-                warp,
-                lane,
-                pc,
-                Some(shared_address(at as u32)),
-                what,
-            );
-        }
+        self.check_shared_init(address, size, who);
     }
 
-    fn bulk_store(&mut self, warp: usize, lane: usize, pc: Pc, to: u64, from: u64, size: u32) {
-        self.bulk_size(warp, lane, pc, size);
-        let (to, from) = (Spot::of(Space::Global, to), Spot::of(Space::Shared, from));
-        let ok = self.check_spot(to, size, 16, warp, lane, pc, "a bulk copy")
-            & self.check_spot(from, size, 16, warp, lane, pc, "the source of a bulk copy");
-        let (Spot::Global(a), Spot::Shared(at), true) = (to, from, ok) else {
+    fn bulk_store(&mut self, to: u64, from: u64, size: u32, who: At) {
+        let Some((from, to)) = self.bulk_places(from, to, size, who) else {
             return;
         };
-        self.async_read(warp, lane, pc, self.store_agent(warp), at, size);
+        self.async_read(self.store_agent(who.warp), from, size, who);
         for n in 0..u64::from(size) {
-            let byte = u64::from(self.shared[(at + n) as usize]);
-            self.store_global(warp, lane, pc, a + n, 1, byte);
+            let byte = u64::from(self.shared[(from + n) as usize]);
+            self.store_element(to + n, 1, byte, who);
         }
     }
 
-    fn store_global(
-        &mut self,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        address: u64,
-        bytes: u32,
-        value: u64,
-    ) {
-        let l = self.l;
-        let Some((_, buffer, offset)) = l.find_buffer(address) else {
+    fn store_element(&mut self, address: u64, bytes: u32, value: u64, who: At) {
+        let Some((_, buffer, offset)) = self.l.find_buffer(address) else {
             return;
         };
-        if buffer.stored_before(offset as u64, bytes) {
-            let what = "an element of an output is written a second time".to_string();
-            self.report(
-                FindingKind::DoubleWrite,
-                warp,
-                lane,
-                pc,
-                Some(address),
-                what,
-            );
-        }
+        let twice = buffer.stored_before(offset as u64, bytes);
         buffer.store(offset as u64, bytes, value);
+        if twice {
+            self.report_double_write(address, who);
+        }
     }
 
-    fn tensor_map(&mut self, warp: usize, lane: usize, pc: Pc, address: u64) -> Option<TensorMap> {
+    fn tensor_map(&mut self, address: u64, who: At) -> Option<TensorMap> {
         // The operand is a generic address, or the parameter's own.
-        let offset = match Spot::of(Space::Generic, address) {
-            Spot::Param(a) => Some(a),
-            Spot::Global(a) if a < self.l.params.len() as u64 => Some(a),
-            _ => None,
-        };
-        let found = offset.and_then(|o| self.l.maps.iter().find(|(at, _)| *at as u64 == o));
+        let spot = Spot::of(Space::Generic, address);
+        let inside = spot.memory == Memory::Param || spot.at < self.l.params.len() as u64;
+        let found = self
+            .l
+            .maps
+            .iter()
+            .find(|(at, _)| inside && *at as u64 == spot.at);
+        let found = found.map(|(_, map)| map.clone());
         if found.is_none() {
             let what = "the operand is not the address of a tensor map parameter".to_string();
-            self.report(
-                FindingKind::InvalidOperand,
-                warp,
-                lane,
-                pc,
-                Some(address),
-                what,
-            );
+            self.report(FindingKind::InvalidOperand, who, Some(address), what);
         }
-        found.map(|(_, map)| map.clone())
+        found
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn tensor_load(
-        &mut self,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        to: u64,
-        map: &TensorMap,
-        coords: &[i64],
-        bar: u32,
-    ) {
-        let size = map.box_bytes() as u32;
-        let to = Spot::of(Space::Shared, to);
-        let ok = self.check_spot(to, size, 128, warp, lane, pc, "a tensor copy");
-        let (Spot::Shared(base), true) = (to, ok) else {
+    /// Where a box lies in shared memory, if the copy can run.
+    fn box_place(&mut self, shared: u64, map: &TensorMap, coords: &[i64], who: At) -> Option<u64> {
+        let (spot, size) = (Spot::of(Space::Shared, shared), map.box_bytes() as u32);
+        if !self.check_spot(spot, size, 128, who, "a tensor copy") {
+            return None;
+        }
+        let (given, rank) = (coords.len(), map.dims.len());
+        if given != rank {
+            let what = format!("{given} coordinates for a tensor map of {rank} dimensions");
+            self.report(FindingKind::InvalidOperand, who, None, what);
+            return None;
+        }
+        self.tallies[who.pc as usize].bulk_bytes += u64::from(size);
+        Some(spot.at)
+    }
+
+    fn tensor_load(&mut self, to: u64, map: &TensorMap, coords: &[i64], bar: u32, who: At) {
+        let Some(base) = self.box_place(to, map, coords, who) else {
             return;
         };
-        if !self.rank_fits(warp, lane, pc, map, coords) || !self.known_mbarrier(warp, lane, bar, pc)
-        {
+        if !self.known_mbarrier(bar, who) {
             return;
         }
+        let size = map.box_bytes() as u32;
+        self.async_write(base, size, bar, who);
         let bytes = map.elem.bytes();
-        self.async_write(warp, lane, pc, base, size, bar);
         for (n, inside) in box_elements(map, coords) {
             let mut value = [0u8; 8];
-            if let Some(offset) = inside {
-                let address = self.l.memory.address(map.buffer) + offset;
-                if self.check_spot(
-                    Spot::Global(address),
-                    bytes,
-                    1,
-                    warp,
-                    lane,
-                    pc,
-                    "a tensor copy",
-                ) {
-                    self.read_global(address, &mut value[..bytes as usize], warp, lane, pc);
-                }
+            if let Some(address) = inside.map(|offset| self.l.memory.address(map.buffer) + offset)
+                && self.check_spot(Spot::global(address), bytes, 1, who, "a tensor copy")
+            {
+                self.read_global(address, &mut value[..bytes as usize], who);
             }
             let at = map.swizzle.apply(base + n * u64::from(bytes)) as usize;
             match self.shared.get_mut(at..at + bytes as usize) {
                 Some(place) => place.copy_from_slice(&value[..bytes as usize]),
                 None => {
                     let what = "the swizzled box reaches past shared memory".to_string();
-                    self.report(
-                        FindingKind::OutOfBounds,
-                        warp,
-                        lane,
-                        pc,
-                        Some(shared_address(at as u32)),
-                        what,
-                    );
+                    let address = Some(Spot::shared(at as u32).generic());
+                    self.report(FindingKind::OutOfBounds, who, address, what);
                 }
             }
         }
         self.mbarrier_delivered(bar, i64::from(size));
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn tensor_store(
-        &mut self,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        from: u64,
-        map: &TensorMap,
-        coords: &[i64],
-        add: bool,
-    ) {
-        let size = map.box_bytes() as u32;
-        let from = Spot::of(Space::Shared, from);
-        let ok = self.check_spot(
-            from,
-            size,
-            128,
-            warp,
-            lane,
-            pc,
-            "the source of a tensor copy",
-        );
-        let (Spot::Shared(base), true) = (from, ok) else {
+    fn tensor_store(&mut self, from: u64, map: &TensorMap, coords: &[i64], add: bool, who: At) {
+        let Some(base) = self.box_place(from, map, coords, who) else {
             return;
         };
-        if !self.rank_fits(warp, lane, pc, map, coords) {
-            return;
-        }
-        self.async_read(warp, lane, pc, self.store_agent(warp), base, size);
+        let size = map.box_bytes() as u32;
+        self.async_read(self.store_agent(who.warp), base, size, who);
         let bytes = map.elem.bytes();
         for (n, inside) in box_elements(map, coords) {
             let at = map.swizzle.apply(base + n * u64::from(bytes));
             let Some(offset) = inside else { continue };
             let address = self.l.memory.address(map.buffer) + offset;
-            if !self.check_spot(
-                Spot::Global(address),
-                bytes,
-                1,
-                warp,
-                lane,
-                pc,
-                "a tensor copy",
-            ) {
+            let fits = at as usize + bytes as usize <= self.shared.len()
+                && self.check_spot(Spot::global(address), bytes, 1, who, "a tensor copy");
+            if !fits {
                 continue;
             }
             let value = self.peek_shared(at, bytes);
-            if add {
-                let l = self.l;
-                if let Some((_, buffer, offset)) = l.find_buffer(address) {
-                    buffer.update(offset as u64, bytes, |old| {
-                        add_elements(map.elem, old, value)
-                    });
-                }
-            } else {
-                self.store_global(warp, lane, pc, address, bytes, value);
+            if !add {
+                self.store_element(address, bytes, value, who);
+            } else if let Some((_, buffer, offset)) = self.l.find_buffer(address) {
+                buffer.update(offset as u64, bytes, |old| {
+                    add_elements(map.elem, old, value)
+                });
             }
         }
-    }
-
-    fn rank_fits(
-        &mut self,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        map: &TensorMap,
-        coords: &[i64],
-    ) -> bool {
-        if map.dims.len() == coords.len() {
-            return true;
-        }
-        let what = format!(
-            "{} coordinates for a tensor map of {} dimensions",
-            coords.len(),
-            map.dims.len()
-        );
-        self.report(FindingKind::InvalidOperand, warp, lane, pc, None, what);
-        false
     }
 
     pub fn bulk_commit(&mut self, warp: &mut Warp, mask: u32) {

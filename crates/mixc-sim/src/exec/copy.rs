@@ -3,37 +3,32 @@
 //! Hardware may complete a copy at any time before the wait. Here it arrives as late as possible, and
 //! the records of shared memory mark it as pending until then.
 
-use super::access::Spot;
-use super::block::BlockRun;
+use super::address::{Memory, Reach, reaches};
+use super::block::{At, BlockRun};
 use super::warp::Warp;
 use crate::check::clock::bits;
 use crate::check::finding::FindingKind;
-use crate::check::shadow::Kind;
+use crate::check::shadow::{Kind, Who};
 use crate::program::*;
 use crate::syntax::ast::Space;
-use std::collections::VecDeque;
 
-struct Copy {
-    at: u64,
-    data: [u8; 16],
+/// The copies of one instruction that have not arrived.
+struct Batch {
+    /// Lanes whose copy is under way, and the number of the group that each belongs to.
+    mask: u32,
+    group: [u32; 32],
+    to: [u32; 32],
+    data: [[u8; 16]; 32],
     bytes: u32,
     pc: Pc,
 }
 
-pub struct CopyState {
-    /// By thread: copies not committed, and committed groups from the oldest on.
-    open: Vec<Vec<Copy>>,
-    groups: Vec<VecDeque<Vec<Copy>>>,
-}
-
-impl CopyState {
-    pub fn new(threads: usize) -> CopyState {
-        let threads = threads.next_multiple_of(32);
-        CopyState {
-            open: (0..threads).map(|_| vec![]).collect(),
-            groups: (0..threads).map(|_| VecDeque::new()).collect(),
-        }
-    }
+/// The copies of one warp, oldest first.
+#[derive(Default)]
+pub struct WarpCopies {
+    batches: Vec<Batch>,
+    /// Groups that each lane has committed.
+    committed: [u32; 32],
 }
 
 impl BlockRun<'_> {
@@ -50,132 +45,124 @@ impl BlockRun<'_> {
             return;
         };
         let bytes = *bytes;
-        let (mut sources, mut targets) = (vec![], vec![]);
+        let skipped = ignore.map_or(0, |(p, negated)| warp.predicate(p, negated));
+        let mut wanted = [bytes; 32];
         for lane in bits(mask) {
-            let to = Spot::of(
-                Space::Shared,
-                warp.get(dst.base, lane).wrapping_add(dst.offset as u64),
-            );
-            let from = Spot::of(
-                Space::Global,
-                warp.get(src.base, lane).wrapping_add(src.offset as u64),
-            );
-            let mut wanted = src_bytes.map_or(bytes, |s| warp.get(s, lane) as u32);
-            if wanted > bytes {
-                let what =
-                    format!("the source size {wanted} is larger than the copy of {bytes} bytes");
-                self.report(
-                    FindingKind::InvalidOperand,
-                    warp.index,
-                    lane,
-                    pc,
-                    None,
-                    what,
-                );
-                wanted = bytes;
+            if let Some(s) = src_bytes {
+                wanted[lane] =
+                    self.source_size(warp.get(*s, lane), bytes, At::new(warp.index, lane, pc));
             }
-            if ignore.is_some_and(|(p, negated)| warp.predicate(p, negated) >> lane & 1 == 1) {
-                wanted = 0;
+            if skipped >> lane & 1 == 1 {
+                wanted[lane] = 0;
             }
-            if !self.check_spot(
-                to,
-                bytes,
-                bytes,
-                warp.index,
-                lane,
-                pc,
-                "an asynchronous copy",
-            ) {
-                continue;
-            }
-            let mut data = [0u8; 16];
-            if wanted > 0 {
-                let ok = self.check_spot(
-                    from,
-                    wanted,
-                    bytes,
-                    warp.index,
-                    lane,
-                    pc,
-                    "the source of an asynchronous copy",
-                );
-                let (Spot::Global(a), true) = (from, ok) else {
-                    continue;
-                };
-                self.read_global(a, &mut data[..wanted as usize], warp.index, lane, pc);
-                sources.push(a);
-            }
-            let Spot::Shared(at) = to else { continue };
-            targets.push(at as u32);
-            self.check_shared_write(at, bytes, warp.index, lane, pc, Kind::Pending, false);
-            self.copies.open[warp.index * 32 + lane].push(Copy {
-                at,
-                data,
-                bytes,
-                pc,
-            });
         }
-        self.counts.shared_access(&targets, bytes);
-        self.counts.global_access(&sources, bytes);
+        let mut to = one_reach(warp, *dst, Space::Shared, mask);
+        self.count_access(&to, bytes, pc);
+        to.mask = self.check_reach(&to, bytes, warp.index, pc, "an asynchronous copy");
+        // Lanes that fill with zeros only do not touch their source.
+        let reads = bits(to.mask)
+            .filter(|l| wanted[*l] > 0)
+            .fold(0, |m, l| m | 1 << l);
+        let mut data = [[0u8; 16]; 32];
+        if reads != 0 {
+            let from = one_reach(warp, *src, Space::Global, reads);
+            self.count_access(&from, bytes, pc);
+            let ok = self.copy_sources(warp.index, &from, &wanted, bytes, &mut data, pc);
+            to.mask &= ok | !reads;
+        }
+        for lane in bits(to.mask) {
+            let at = At::new(warp.index, lane, pc);
+            self.check_shared_write(to.at[lane], bytes, at, Kind::Pending);
+        }
+        let copies = &mut self.copies[warp.index];
+        copies.batches.push(Batch {
+            mask: to.mask,
+            group: copies.committed,
+            to: to.at.map(|a| a as u32),
+            data,
+            bytes,
+            pc,
+        });
+    }
+
+    fn source_size(&mut self, size: u64, bytes: u32, at: At) -> u32 {
+        let size = size as u32;
+        if size > bytes {
+            let what = format!("the source size {size} is larger than the copy of {bytes} bytes");
+            self.report(FindingKind::InvalidOperand, at, None, what);
+        }
+        size.min(bytes)
+    }
+
+    /// Reads the sources of one instruction; the lanes whose source could be read.
+    fn copy_sources(
+        &mut self,
+        warp: usize,
+        from: &Reach,
+        wanted: &[u32; 32],
+        bytes: u32,
+        data: &mut [[u8; 16]; 32],
+        pc: Pc,
+    ) -> u32 {
+        let what = "the source of an asynchronous copy";
+        let whole = bits(from.mask).all(|l| wanted[l] == bytes);
+        let ok = if whole {
+            self.check_reach(from, bytes, warp, pc, what)
+        } else {
+            let mut fits = |l: &usize| {
+                let at = At::new(warp, *l, pc);
+                self.check_spot(from.spot(*l), wanted[*l], bytes, at, what)
+            };
+            bits(from.mask)
+                .filter(|l| fits(l))
+                .fold(0, |m, l| m | 1 << l)
+        };
+        for lane in bits(ok) {
+            let out = &mut data[lane][..wanted[lane] as usize];
+            self.read_global(from.at[lane], out, At::new(warp, lane, pc));
+        }
+        ok
     }
 
     /// Global bytes for a copy engine, with the check that somebody wrote them.
-    pub fn read_global(&mut self, address: u64, out: &mut [u8], warp: usize, lane: usize, pc: Pc) {
-        let l = self.l;
-        let Some((_, buffer, offset)) = l.find_buffer(address) else {
+    pub fn read_global(&mut self, address: u64, out: &mut [u8], at: At) {
+        let Some((_, buffer, offset)) = self.l.find_buffer(address) else {
             return;
         };
-        let mut init = true;
-        for (n, byte) in out.iter_mut().enumerate() {
-            let at = offset as u64 + n as u64;
-            init &= buffer.is_init(at, 1);
-            *byte = buffer.load(at, 1) as u8;
-        }
-        if !init {
+        if !buffer.read(offset as u64, out) {
             let what = "global memory is copied that nobody has written".to_string();
-            self.report(
-                FindingKind::UninitGlobal,
-                warp,
-                lane,
-                pc,
-                Some(address),
-                what,
-            );
+            self.report(FindingKind::UninitGlobal, at, Some(address), what);
         }
     }
 
-    pub fn cp_async_commit(&mut self, warp: &mut Warp, mask: u32) {
-        for lane in bits(mask) {
-            let t = warp.index * 32 + lane;
-            let group = std::mem::take(&mut self.copies.open[t]);
-            self.copies.groups[t].push_back(group);
-        }
+    pub fn cp_async_commit(&mut self, warp: &Warp, mask: u32) {
+        let copies = &mut self.copies[warp.index];
+        bits(mask).for_each(|lane| copies.committed[lane] += 1);
     }
 
-    pub fn cp_async_wait(&mut self, warp: &mut Warp, mask: u32, pending: Option<u32>) {
-        for lane in bits(mask) {
-            let t = warp.index * 32 + lane;
-            while self.copies.groups[t].len() > pending.unwrap_or(0) as usize {
-                let group = self.copies.groups[t].pop_front().unwrap_or_default();
-                self.deliver(t, group);
+    /// Delivers all but the last `pending` groups of each lane; `None`: everything, committed or not.
+    pub fn cp_async_wait(&mut self, warp: &Warp, mask: u32, pending: Option<u32>) {
+        let copies = &mut self.copies[warp.index];
+        let done = copies.committed.map(|n| match pending {
+            Some(p) => n.saturating_sub(p),
+            None => n + 1,
+        });
+        for b in &mut copies.batches {
+            let arrives = bits(b.mask & mask).filter(|l| b.group[*l] < done[*l]);
+            let arrives = arrives.fold(0, |m, l| m | 1 << l);
+            let who = Who::thread(&self.clocks, warp.index * 32, b.pc);
+            let bytes = b.bytes as usize;
+            for lane in bits(arrives) {
+                let at = b.to[lane] as usize;
+                self.shared[at..at + bytes].copy_from_slice(&b.data[lane][..bytes]);
+                self.shared_init[at..at + bytes].fill(true);
+                if self.l.options.races {
+                    self.shadow.arrived(who.lane(lane), b.to[lane], b.bytes);
+                }
             }
-            if pending.is_none() {
-                let open = std::mem::take(&mut self.copies.open[t]);
-                self.deliver(t, open);
-            }
+            b.mask &= !arrives;
         }
-    }
-
-    fn deliver(&mut self, thread: usize, copies: Vec<Copy>) {
-        for c in copies {
-            let at = c.at as usize;
-            self.shared[at..at + c.bytes as usize].copy_from_slice(&c.data[..c.bytes as usize]);
-            self.shared_init[at..at + c.bytes as usize].fill(true);
-            if self.l.options.races {
-                self.shadow
-                    .arrived(&self.clocks, thread, c.at as u32, c.bytes, c.pc);
-            }
-        }
+        copies.batches.retain(|b| b.mask != 0);
     }
 
     /// PTX ISA, "cp.async.mbarrier.arrive": arrives once all earlier copies of the thread are done.
@@ -186,12 +173,21 @@ impl BlockRun<'_> {
             return;
         };
         self.cp_async_wait(warp, mask, None);
+        let bar = one_reach(warp, *bar, Space::Shared, mask);
         for lane in bits(mask) {
-            let address = warp.get(bar.base, lane).wrapping_add(bar.offset as u64);
-            let Spot::Shared(at) = Spot::of(Space::Shared, address) else {
-                continue;
-            };
-            self.mbarrier_arrive(warp.index, lane, at as u32, u32::from(*noinc), 0, pc);
+            let at = At::new(warp.index, lane, pc);
+            self.mbarrier_arrive(bar.at[lane] as u32, u32::from(*noinc), 0, at);
         }
     }
+}
+
+/// Where the lanes of `mask` reach in a space that is not generic.
+fn one_reach(warp: &Warp, addr: Addr, space: Space, mask: u32) -> Reach {
+    let (memory, at) = (Memory::Global, [0; 32]);
+    let nothing = Reach {
+        memory,
+        mask: 0,
+        at,
+    };
+    reaches(warp, addr, space, mask).pop().unwrap_or(nothing)
 }

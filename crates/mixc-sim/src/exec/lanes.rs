@@ -1,7 +1,7 @@
 //! Exchanges between the lanes of a warp: shuffles, votes, matches, reductions.
 
 use super::atomic::combine;
-use super::block::BlockRun;
+use super::block::{At, BlockRun};
 use super::warp::Warp;
 use crate::check::clock::bits;
 use crate::check::finding::FindingKind;
@@ -106,9 +106,7 @@ impl BlockRun<'_> {
                 );
                 self.report(
                     FindingKind::InvalidOperand,
-                    warp.index,
-                    lane,
-                    pc,
+                    At::new(warp.index, lane, pc),
                     None,
                     what,
                 );

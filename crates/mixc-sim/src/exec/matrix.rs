@@ -1,19 +1,21 @@
 //! Matrix products of one warp, and matrix moves between registers and shared memory.
 
-use super::access::Spot;
-use super::block::BlockRun;
+use super::address::{Memory, Reach, Spot};
+use super::block::{At, BlockRun};
 use super::product::{self, element};
 use super::warp::Warp;
 use crate::check::clock::bits;
+use crate::check::finding::FindingKind;
 use crate::check::shadow::Kind;
 use crate::numeric::round::{Exact, F16, RN};
 use crate::numeric::{Bits, Lanes};
 use crate::program::*;
+use crate::syntax::ast::Space;
 
 impl BlockRun<'_> {
     /// `D = A * B + C` (PTX ISA, "Multiply-and-Accumulate Instruction: mma"). Products and their sum are
     /// taken in double and rounded once; PTX asks for at least single precision.
-    pub fn mma(&mut self, warp: &mut Warp, m: &Mma, mask: u32) {
+    pub fn mma(&mut self, warp: &mut Warp, m: &Mma, mask: u32, pc: Pc) {
         let sums = {
             let registers = |slots: &[Slot]| -> [&Lanes; 4] {
                 std::array::from_fn(|n| &warp.regs[slots[n % slots.len()] as usize])
@@ -23,7 +25,7 @@ impl BlockRun<'_> {
             product::of_registers((m.a, m.b), m.k as usize, a, b)
         };
         let sums = sums.as_flattened();
-        self.counts.matrix_fmas += u64::from(m.m * m.n * m.k);
+        self.tallies[pc as usize].matrix_fmas += u64::from(m.m * m.n * m.k);
         // All results come before the first write: D may be C in another order.
         let mut out = [[0; 32]; 4];
         for (r, out) in out.iter_mut().take(m.dst.len()).enumerate() {
@@ -53,38 +55,39 @@ impl BlockRun<'_> {
         }
     }
 
-    /// The eight row addresses of each of `count` matrices: matrix `j` takes lanes `8j .. 8j + 8`
-    /// (PTX ISA, "ldmatrix"). Rows that cannot be accessed are `None`.
+    /// The row addresses of `count` matrices: matrix `j` takes those of lanes `8j .. 8j + 8` (PTX ISA,
+    /// "ldmatrix"), whichever lanes run. Rows that cannot be accessed are left out of the mask.
     fn matrix_rows(
         &mut self,
         warp: &mut Warp,
         addr: Addr,
-        space: crate::syntax::ast::Space,
+        space: Space,
         count: usize,
         pc: Pc,
-        what: &str,
-    ) -> Vec<Option<u64>> {
-        let lanes = if count == 4 {
-            u32::MAX
-        } else {
-            (1 << (8 * count)) - 1
-        };
+    ) -> Reach {
+        let lanes = u32::MAX >> (32 - 8 * count);
         self.check_uses(warp, &[addr.base], lanes, pc);
-        let mut at = vec![];
-        for lane in 0..8 * count {
-            let address = warp.get(addr.base, lane).wrapping_add(addr.offset as u64);
-            let spot = Spot::of(space, address);
-            let ok = self.check_spot(spot, 16, 16, warp.index, lane, pc, what);
-            at.push(match spot {
-                Spot::Shared(a) if ok => Some(a),
-                _ => None,
-            });
+        let base = &warp.regs[addr.base as usize];
+        let spots: [Spot; 32] =
+            std::array::from_fn(|l| Spot::of(space, base[l].wrapping_add(addr.offset as u64)));
+        let (memory, at) = (Memory::Shared, spots.map(|s| s.at));
+        let mask = bits(lanes)
+            .filter(|l| spots[*l].memory == memory)
+            .fold(0, |m, l| m | 1 << l);
+        for lane in bits(lanes & !mask) {
+            let what = "a matrix row that is not in shared memory".to_string();
+            let address = Some(spots[lane].generic());
+            self.report(
+                FindingKind::InvalidOperand,
+                At::new(warp.index, lane, pc),
+                address,
+                what,
+            );
         }
-        for rows in at.chunks(8) {
-            let rows: Vec<u32> = rows.iter().flatten().map(|&a| a as u32).collect();
-            self.counts.shared_access(&rows, 16);
-        }
-        at
+        let mut reach = Reach { memory, mask, at };
+        reach.mask = self.check_reach(&reach, 16, warp.index, pc, "a matrix row");
+        self.count_access(&reach, 16, pc);
+        reach
     }
 
     pub fn ldmatrix(&mut self, warp: &mut Warp, mask: u32, pc: Pc) {
@@ -98,25 +101,29 @@ impl BlockRun<'_> {
         else {
             return;
         };
-        let rows = self.matrix_rows(warp, *addr, *space, to.len(), pc, "a matrix row");
+        let rows = self.matrix_rows(warp, *addr, *space, to.len(), pc);
+        self.check_shared_reads(&rows, 16, warp.index, pc, false);
         for (j, d) in to.iter().enumerate() {
             let mut elements = [[0u16; 8]; 8];
-            for r in 0..8 {
-                let Some(at) = rows[8 * j + r] else { continue };
-                self.check_shared_read(at, 16, warp.index, 8 * j + r, pc, false);
-                for (c, e) in elements[r].iter_mut().enumerate() {
-                    *e = self.peek_shared(at + 2 * c as u64, 2) as u16;
+            for (r, row) in elements.iter_mut().enumerate() {
+                let lane = 8 * j + r;
+                if rows.mask >> lane & 1 == 1 {
+                    let bytes = &self.shared[rows.at[lane] as usize..][..16];
+                    let pairs = bytes.as_chunks::<2>().0;
+                    row.iter_mut()
+                        .zip(pairs)
+                        .for_each(|(e, b)| *e = u16::from_le_bytes(*b));
                 }
             }
-            for lane in bits(mask) {
+            let out = std::array::from_fn(|lane| {
                 let (row, col) = (lane / 4, 2 * (lane % 4));
-                let pair = if *trans {
-                    [elements[col][row], elements[col + 1][row]]
-                } else {
-                    [elements[row][col], elements[row][col + 1]]
+                let (low, high) = match *trans {
+                    true => (elements[col][row], elements[col + 1][row]),
+                    false => (elements[row][col], elements[row][col + 1]),
                 };
-                warp.set(*d, lane, u64::from(pair[0]) | u64::from(pair[1]) << 16);
-            }
+                u64::from(low) | u64::from(high) << 16
+            });
+            warp.write(*d, mask, &out);
         }
     }
 
@@ -132,26 +139,30 @@ impl BlockRun<'_> {
             return;
         };
         self.events += 1;
-        let rows = self.matrix_rows(warp, *addr, *space, from.len(), pc, "a matrix row");
+        let rows = self.matrix_rows(warp, *addr, *space, from.len(), pc);
         for (j, s) in from.iter().enumerate() {
             let mut elements = [[0u16; 8]; 8];
             for lane in bits(mask) {
                 let v = warp.get(*s, lane);
                 let (row, col) = (lane / 4, 2 * (lane % 4));
                 for i in 0..2 {
-                    let e = (v >> (16 * i)) as u16;
-                    if *trans {
-                        elements[col + i][row] = e
+                    let (r, c) = if *trans {
+                        (col + i, row)
                     } else {
-                        elements[row][col + i] = e
-                    }
+                        (row, col + i)
+                    };
+                    elements[r][c] = (v >> (16 * i)) as u16;
                 }
             }
-            for r in 0..8 {
-                let Some(at) = rows[8 * j + r] else { continue };
-                self.check_shared_write(at, 16, warp.index, 8 * j + r, pc, Kind::Plain, false);
-                for (c, e) in elements[r].iter().enumerate() {
-                    self.poke_shared(at + 2 * c as u64, 2, u64::from(*e));
+            for (r, row) in elements.iter().enumerate() {
+                let lane = 8 * j + r;
+                if rows.mask >> lane & 1 == 0 {
+                    continue;
+                }
+                let address = rows.at[lane];
+                self.check_shared_write(address, 16, At::new(warp.index, lane, pc), Kind::Plain);
+                for (c, e) in row.iter().enumerate() {
+                    self.poke_shared(address + 2 * c as u64, 2, u64::from(*e));
                 }
             }
         }

@@ -3,8 +3,8 @@
 //! A phase completes when no arrival is pending and no transaction byte is expected; the next phase
 //! starts at once with the same number of arrivals.
 
-use super::access::{Spot, shared_address};
-use super::block::BlockRun;
+use super::address::{Memory, Spot};
+use super::block::{At, BlockRun};
 use super::step::Flow;
 use super::warp::Warp;
 use crate::check::clock::{Acquire, Actor, Release, bits};
@@ -40,27 +40,26 @@ impl BlockRun<'_> {
         let first_try = self.first_tries(warp, mask, bar, *space);
         for lane in bits(mask) {
             let address = warp.get(bar.base, lane).wrapping_add(bar.offset as u64);
-            let spot = Spot::of(*space, address);
-            let ok = self.check_spot(spot, 8, 8, warp.index, lane, pc, "an mbarrier");
-            let (Spot::Shared(at), true) = (spot, ok) else {
+            let (spot, who) = (Spot::of(*space, address), At::new(warp.index, lane, pc));
+            if !self.check_spot(spot, 8, 8, who, "an mbarrier") || spot.memory != Memory::Shared {
                 continue;
-            };
-            let at = at as u32;
+            }
+            let at = spot.at as u32;
             match op {
                 MbarOp::Init { count } => {
                     let count = warp.get(*count, lane) as u32;
-                    self.mbarrier_init(warp.index, lane, at, count, pc);
+                    self.mbarrier_init(at, count, who);
                 }
                 MbarOp::Inval => {
                     self.mbars.remove(&at);
                 }
                 MbarOp::ExpectTx { bytes } => {
-                    if self.known_mbarrier(warp.index, lane, at, pc) {
+                    if self.known_mbarrier(at, who) {
                         self.mbarrier_tx(at, warp.get(*bytes, lane) as i64);
                     }
                 }
                 MbarOp::CompleteTx { bytes } => {
-                    if self.known_mbarrier(warp.index, lane, at, pc) {
+                    if self.known_mbarrier(at, who) {
                         self.mbarrier_tx(at, -(warp.get(*bytes, lane) as i64));
                     }
                 }
@@ -76,7 +75,7 @@ impl BlockRun<'_> {
                     if *drop && let Some(b) = self.mbars.get_mut(&at) {
                         b.expected = b.expected.saturating_sub(1);
                     }
-                    self.mbarrier_arrive(warp.index, lane, at, count, expect, pc);
+                    self.mbarrier_arrive(at, count, expect, who);
                     if let Some(state) = state {
                         warp.set(*state, lane, phase);
                     }
@@ -87,7 +86,7 @@ impl BlockRun<'_> {
                     parity,
                     may_fail,
                 } => {
-                    let known = self.known_mbarrier(warp.index, lane, at, pc);
+                    let known = self.known_mbarrier(at, who);
                     let phase = self.mbars.get(&at).map_or(0, |b| b.phase);
                     let token = warp.get(*token, lane);
                     let complete = if *parity {
@@ -117,14 +116,13 @@ impl BlockRun<'_> {
         let mut asked = vec![];
         for lane in bits(mask) {
             let address = warp.get(bar.base, lane).wrapping_add(bar.offset as u64);
-            let Spot::Shared(at) = Spot::of(space, address) else {
-                continue;
-            };
-            let Some(b) = self.mbars.get(&(at as u32)) else {
+            let spot = Spot::of(space, address);
+            let known = self.mbars.get(&(spot.at as u32));
+            let Some(b) = known.filter(|_| spot.memory == Memory::Shared) else {
                 continue;
             };
             first[lane] = b.asked.get(&warp.index) != Some(&b.phase);
-            asked.push((at as u32, b.phase));
+            asked.push((spot.at as u32, b.phase));
         }
         for (at, phase) in asked {
             if let Some(b) = self.mbars.get_mut(&at) {
@@ -134,19 +132,13 @@ impl BlockRun<'_> {
         first
     }
 
-    fn mbarrier_init(&mut self, warp: usize, lane: usize, at: u32, count: u32, pc: Pc) {
+    fn mbarrier_init(&mut self, at: u32, count: u32, who: At) {
         if count == 0 || count >= 1 << 20 {
             let what = format!("an mbarrier counts 1 to 2^20 - 1 arrivals, not {count}");
-            self.report(
-                FindingKind::InvalidOperand,
-                warp,
-                lane,
-                pc,
-                Some(shared_address(at)),
-                what,
-            );
+            let address = Some(Spot::shared(at).generic());
+            self.report(FindingKind::InvalidOperand, who, address, what);
         }
-        self.check_shared_write(u64::from(at), 8, warp, lane, pc, Kind::Plain, false);
+        self.check_shared_write(u64::from(at), 8, who, Kind::Plain);
         self.shared_init[at as usize..at as usize + 8].fill(true);
         let agent = self.clocks.agent(self.mbars.len().min(MBARRIER_AGENTS - 1));
         let bar = Mbarrier {
@@ -164,33 +156,19 @@ impl BlockRun<'_> {
     }
 
     /// Whether there is an mbarrier at `at` whose initialisation is ordered before this thread.
-    pub fn known_mbarrier(&mut self, warp: usize, lane: usize, at: u32, pc: Pc) -> bool {
+    pub fn known_mbarrier(&mut self, at: u32, who: At) -> bool {
         if !self.mbars.contains_key(&at) {
             let what = "no mbarrier has been initialised at this address".to_string();
-            self.report(
-                FindingKind::InvalidOperand,
-                warp,
-                lane,
-                pc,
-                Some(shared_address(at)),
-                what,
-            );
+            let address = Some(Spot::shared(at).generic());
+            self.report(FindingKind::InvalidOperand, who, address, what);
             return false;
         }
-        self.check_shared_read(u64::from(at), 8, warp, lane, pc, true);
+        self.check_shared_read(u64::from(at), 8, who, true);
         true
     }
 
-    pub fn mbarrier_arrive(
-        &mut self,
-        warp: usize,
-        lane: usize,
-        at: u32,
-        count: u32,
-        expect: i64,
-        pc: Pc,
-    ) {
-        if !self.known_mbarrier(warp, lane, at, pc) {
+    pub fn mbarrier_arrive(&mut self, at: u32, count: u32, expect: i64, who: At) {
+        if !self.known_mbarrier(at, who) {
             return;
         }
         let Some(bar) = self.mbars.get_mut(&at) else {
@@ -199,18 +177,13 @@ impl BlockRun<'_> {
         bar.tx += expect;
         bar.pending -= i64::from(count);
         let too_many = bar.pending < 0;
-        self.clocks.release(warp, 1 << lane, &mut bar.release);
+        self.clocks
+            .release(who.warp, 1 << who.lane, &mut bar.release);
         self.events += 1;
         if too_many {
             let what = "more threads arrive at the mbarrier than it counts in a phase".to_string();
-            self.report(
-                FindingKind::InvalidOperand,
-                warp,
-                lane,
-                pc,
-                Some(shared_address(at)),
-                what,
-            );
+            let address = Some(Spot::shared(at).generic());
+            self.report(FindingKind::InvalidOperand, who, address, what);
         }
         self.mbarrier_settle(at);
     }

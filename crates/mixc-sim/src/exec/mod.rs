@@ -3,6 +3,7 @@
 //! In: a [`Program`], its arguments, and global memory. Out: changed memory, findings, counts.
 
 mod access;
+mod address;
 mod atomic;
 mod barrier;
 mod block;
@@ -18,9 +19,11 @@ mod warp;
 mod wgmma;
 
 use crate::check::finding::{Finding, FindingKind, Findings};
-use crate::counts::Counts;
+use crate::counts::{Counts, Tally};
 use crate::memory::{Buffer, BufferId, Memory};
+use crate::profile::Profile;
 use crate::program::Program;
+use block::BlockRun;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use tensor_map::TensorMap;
@@ -71,6 +74,8 @@ pub struct Report {
     /// Sorted by line; empty for a clean run.
     pub findings: Vec<Finding>,
     pub counts: Counts,
+    /// The same by line and by loop.
+    pub profile: Profile,
 }
 
 impl Report {
@@ -305,24 +310,31 @@ pub(crate) fn run(launch: &Launch) -> Report {
     let blocks: u64 = launch.grid.iter().map(|&n| u64::from(n)).product();
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
-    let results: Mutex<Vec<(u64, Findings, Counts)>> = Mutex::new(vec![]);
+    let results: Mutex<Vec<BlockResult>> = Mutex::new(vec![]);
+    let tallies: Mutex<Vec<Tally>> = Mutex::new(vec![Tally::default(); launch.program.code.len()]);
     let work = || {
+        let mut mine = vec![Tally::default(); launch.program.code.len()];
         loop {
-            let n = next.fetch_add(1, Relaxed);
-            if n >= blocks || stop.load(Relaxed) {
-                return;
+            let block = next.fetch_add(1, Relaxed);
+            if block >= blocks || stop.load(Relaxed) {
+                break;
             }
             let [gx, gy, _] = launch.grid.map(u64::from);
-            let id = [(n % gx) as u32, (n / gx % gy) as u32, (n / gx / gy) as u32];
-            let (findings, counts, aborted) = block::BlockRun::new(launch, id).run();
+            let id = [block % gx, block / gx % gy, block / gx / gy].map(|n| n as u32);
+            let (findings, aborted);
+            (findings, mine, aborted) = BlockRun::new(launch, id, mine).run();
             if aborted {
                 stop.store(true, Relaxed);
             }
-            results
-                .lock()
-                .expect("bug: a worker panicked")
-                .push((n, findings, counts));
+            let result = BlockResult {
+                block,
+                findings,
+                aborted,
+            };
+            results.lock().expect("bug: a worker panicked").push(result);
         }
+        let mut sum = tallies.lock().expect("bug: a worker panicked");
+        sum.iter_mut().zip(&mine).for_each(|(a, b)| a.add(b));
     };
     if launch.options.parallel && blocks > 1 {
         let workers = rayon::current_num_threads().min(blocks as usize);
@@ -335,14 +347,28 @@ pub(crate) fn run(launch: &Launch) -> Report {
         work();
     }
     let mut results = results.into_inner().expect("bug: a worker panicked");
-    results.sort_by_key(|r| r.0);
-    let (mut findings, mut counts) = (Findings::default(), Counts::default());
-    for (_, f, c) in results {
-        findings.merge(f);
-        counts.add(&c);
-    }
+    results.sort_by_key(|r| r.block);
+    // Blocks behind one that stopped the launch may have run or not; they do not count.
+    let ended = results
+        .iter()
+        .position(|r| r.aborted)
+        .map_or(results.len(), |n| n + 1);
+    let mut findings = Findings::default();
+    results
+        .into_iter()
+        .take(ended)
+        .for_each(|r| findings.merge(r.findings));
+    let tallies = tallies.into_inner().expect("bug: a worker panicked");
+    let all = 0..tallies.len();
     Report {
         findings: findings.sorted(),
-        counts,
+        counts: Counts::over(launch.program, &tallies, all),
+        profile: Profile::of(launch, &tallies),
     }
+}
+
+struct BlockResult {
+    block: u64,
+    findings: Findings,
+    aborted: bool,
 }

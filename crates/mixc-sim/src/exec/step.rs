@@ -1,6 +1,6 @@
 //! One instruction of one group of lanes.
 
-use super::block::BlockRun;
+use super::block::{At, BlockRun};
 use super::warp::{State, Warp, whole_warp};
 use crate::check::clock::{Release, bits};
 use crate::check::finding::FindingKind;
@@ -38,8 +38,9 @@ impl<'a> BlockRun<'a> {
             }
         };
         self.executed += 1;
-        self.counts.warp[inst.class as usize] += 1;
-        self.counts.thread[inst.class as usize] += u64::from(mask.count_ones());
+        let tally = &mut self.tallies[pc as usize];
+        tally.issued += 1;
+        tally.threads += u64::from(mask.count_ones());
         if mask == 0 {
             return Flow::Next;
         }
@@ -66,9 +67,7 @@ impl<'a> BlockRun<'a> {
                 format!("all 32 lanes must execute this instruction together; {missing} do not");
             self.report(
                 FindingKind::Divergent,
-                warp.index,
-                mask.trailing_zeros() as usize,
-                pc,
+                At::new(warp.index, mask.trailing_zeros() as usize, pc),
                 None,
                 what,
             );
@@ -131,9 +130,7 @@ impl<'a> BlockRun<'a> {
                 let lane = mask.trailing_zeros() as usize;
                 self.report(
                     FindingKind::Trap,
-                    warp.index,
-                    lane,
-                    pc,
+                    At::new(warp.index, lane, pc),
                     None,
                     "the kernel trapped".to_string(),
                 );
@@ -156,7 +153,7 @@ impl<'a> BlockRun<'a> {
             | Op::Redux { mask: m, .. }
             | Op::Elect { mask: m, .. } => return self.warp_wide(warp, g, inst, *m, mask, pc),
             Op::ActiveMask { d } => warp.write(*d, mask, &[u64::from(mask); 32]),
-            Op::Mma(mma) => self.mma(warp, mma, mask),
+            Op::Mma(mma) => self.mma(warp, mma, mask, pc),
             Op::LdMatrix { .. } => self.ldmatrix(warp, mask, pc),
             Op::StMatrix { .. } => self.stmatrix(warp, mask, pc),
             Op::MovMatrix { d, a } => super::matrix::movmatrix(warp, *d, *a, mask),
@@ -237,9 +234,7 @@ impl<'a> BlockRun<'a> {
             );
             self.report(
                 FindingKind::InvalidOperand,
-                warp.index,
-                lane,
-                pc,
+                At::new(warp.index, lane, pc),
                 None,
                 what,
             );
@@ -277,9 +272,7 @@ impl<'a> BlockRun<'a> {
             );
             self.report(
                 FindingKind::InvalidOperand,
-                warp.index,
-                lane,
-                pc,
+                At::new(warp.index, lane, pc),
                 None,
                 what,
             );
@@ -321,9 +314,7 @@ impl<'a> BlockRun<'a> {
                     format!("the lanes that name the member mask {wanted:#010x} are {part:#010x}");
                 self.report(
                     FindingKind::InvalidOperand,
-                    warp.index,
-                    first,
-                    pc,
+                    At::new(warp.index, first, pc),
                     None,
                     what,
                 );

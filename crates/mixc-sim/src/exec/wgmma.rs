@@ -5,8 +5,8 @@
 //! touched before the wait, registers written since the last `wgmma.fence` may not be used, and shared
 //! operands count as being read until the wait.
 
-use super::access::{Spot, shared_address};
-use super::block::BlockRun;
+use super::address::Spot;
+use super::block::{At, BlockRun};
 use super::product::{self, element, per_register};
 use super::tensor_map::Swizzle;
 use super::warp::Warp;
@@ -146,7 +146,7 @@ impl BlockRun<'_> {
         let put = |col: usize, row: usize, v| b[col / 8][row][col % 8] = v;
         self.shared_operand(warp.index, lane0, pc, w.elem, d, (n, k), at, put);
         let sign = if w.negate_a != w.negate_b { -1.0 } else { 1.0 };
-        self.counts.matrix_fmas += u64::from(16 * w.n * w.k);
+        self.tallies[pc as usize].matrix_fmas += u64::from(16 * w.n * w.k);
         let keep = warp.predicate(w.scale_d, false);
         for (panel, b) in b.iter().enumerate() {
             let sums = product::of_matrices(&a, b, k);
@@ -200,12 +200,11 @@ impl BlockRun<'_> {
         if d.base_offset != 0 {
             let what = "matrix descriptors with a base offset are not supported by the simulator"
                 .to_string();
+            let address = Some(Spot::shared(d.start as u32).generic());
             self.report(
                 FindingKind::InvalidOperand,
-                warp,
-                lane,
-                pc,
-                Some(shared_address(d.start as u32)),
+                At::new(warp, lane, pc),
+                address,
                 what,
             );
         }
@@ -222,14 +221,12 @@ impl BlockRun<'_> {
                         Spot::of(Space::Shared, piece),
                         16,
                         16,
-                        warp,
-                        lane,
-                        pc,
+                        At::new(warp, lane, pc),
                         "a matrix operand",
                     ) {
                         return;
                     }
-                    self.async_read(warp, lane, pc, agent, piece, 16);
+                    self.async_read(agent, piece, 16, At::new(warp, lane, pc));
                     seen.push(piece);
                     if seen.len() > 64 {
                         seen.remove(0);
@@ -256,9 +253,7 @@ impl BlockRun<'_> {
             let what = format!("`{name}` was written after the last `wgmma.fence`");
             self.report(
                 FindingKind::MissingProxyFence,
-                warp.index,
-                lane,
-                pc,
+                At::new(warp.index, lane, pc),
                 None,
                 what,
             );
@@ -309,9 +304,7 @@ impl BlockRun<'_> {
         let lane = mask.trailing_zeros() as usize;
         self.report(
             FindingKind::ReadBeforeWait,
-            warp.index,
-            lane,
-            pc,
+            At::new(warp.index, lane, pc),
             None,
             what,
         );

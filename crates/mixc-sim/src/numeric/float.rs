@@ -1,5 +1,6 @@
 //! `.f32` and `.f64` arithmetic (PTX ISA, "Floating Point Instructions").
 
+use super::approximate;
 use super::round::{Exact, F32, Mode, RN, RZ, round_f64};
 
 const NAN32: f32 = f32::from_bits(0x7fff_ffff);
@@ -130,35 +131,40 @@ pub fn sqrt<const R: Mode, const FTZ: bool, const SAT: bool>(a: f32) -> f32 {
     finish::<FTZ, SAT>(r)
 }
 
-/// Functions that PTX only approximates are computed in double and rounded once, which is within
-/// every documented error bound (PTX ISA, `ex2`, `lg2`, `rsqrt`, `sin`, `cos`, `tanh`).
+/// Functions that PTX only approximates are computed in double and rounded once.
 #[inline(always)]
 fn approximate<const FTZ: bool>(a: f32, f: impl Fn(f64) -> f64) -> f32 {
     finish::<FTZ, false>(f(f64::from(input::<FTZ>(a))) as f32)
 }
 
+#[inline(always)]
 pub fn ex2<const FTZ: bool>(a: f32) -> f32 {
-    approximate::<FTZ>(a, f64::exp2)
+    approximate::<FTZ>(a, approximate::exp2)
 }
 
+#[inline(always)]
 pub fn lg2<const FTZ: bool>(a: f32) -> f32 {
-    approximate::<FTZ>(a, f64::log2)
+    approximate::<FTZ>(a, approximate::log2)
 }
 
+#[inline(always)]
 pub fn rsqrt<const FTZ: bool>(a: f32) -> f32 {
     approximate::<FTZ>(a, |x| 1.0 / x.sqrt())
 }
 
+#[inline(always)]
 pub fn sin<const FTZ: bool>(a: f32) -> f32 {
     approximate::<FTZ>(a, f64::sin)
 }
 
+#[inline(always)]
 pub fn cos<const FTZ: bool>(a: f32) -> f32 {
     approximate::<FTZ>(a, f64::cos)
 }
 
+#[inline(always)]
 pub fn tanh(a: f32) -> f32 {
-    approximate::<false>(a, f64::tanh)
+    approximate::<false>(a, approximate::tanh)
 }
 
 /// `min` / `max`: a NaN operand loses unless `.NaN`; -0 is less than +0.

@@ -1,5 +1,6 @@
 //! `.f16`, `.bf16` and their packed pairs (PTX ISA, "Half Precision Floating Point Instructions").
 
+use super::approximate;
 use super::round::{BF16, Exact, F16, Format, RN};
 
 /// One of the two 16-bit formats, as a type parameter of the scalar formulas.
@@ -33,6 +34,42 @@ pub fn f16_value(bits: u16) -> f32 {
     // Infinities and NaN keep their largest exponent.
     let special = if magnitude >= 0x7c00 { 0x7f80_0000 } else { 0 };
     f32::from_bits(scaled.to_bits() | special | u32::from(bits & 0x8000) << 16)
+}
+
+/// f32 to bf16 to nearest, by a formula that vectorises: half of the last kept place is added, less one bit
+/// where that place is even.
+#[inline(always)]
+pub fn bf16_of(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    if x.is_nan() { 0x7fff } else { rounded as u16 }
+}
+
+/// f32 to f16 to nearest, likewise. Results below the normal range are rounded by adding 1/2, whose last
+/// place is that of the subnormals.
+#[inline(always)]
+pub fn f16_of(x: f32) -> u16 {
+    let magnitude = x.to_bits() & 0x7fff_ffff;
+    let sign = (x.to_bits() >> 16 & 0x8000) as u16;
+    let normal = magnitude
+        .wrapping_add(0xfff + (magnitude >> 13 & 1))
+        .wrapping_sub(112 << 23)
+        >> 13;
+    let small = (f32::from_bits(magnitude) + 0.5)
+        .to_bits()
+        .wrapping_sub(0.5f32.to_bits());
+    let rounded = if magnitude < (127 - 14) << 23 {
+        small
+    } else {
+        normal
+    };
+    // From 65520 on the nearest is infinity.
+    let rounded = if magnitude >= 0x477f_f000 {
+        0x7c00
+    } else {
+        rounded as u16
+    };
+    if x.is_nan() { 0x7fff } else { rounded | sign }
 }
 
 fn rounded<H: Half>(x: Exact) -> u16 {
@@ -119,11 +156,11 @@ pub fn max<H: Half>(a: u16, b: u16, nan: bool) -> u16 {
 }
 
 pub fn ex2<H: Half>(a: u16) -> u16 {
-    rounded::<H>(Exact::of(value::<H>(a).exp2()))
+    rounded::<H>(Exact::of(approximate::exp2(value::<H>(a))))
 }
 
 pub fn tanh<H: Half>(a: u16) -> u16 {
-    rounded::<H>(Exact::of(value::<H>(a).tanh()))
+    rounded::<H>(Exact::of(approximate::tanh(value::<H>(a))))
 }
 
 /// The same formula on both halves of packed registers.
@@ -167,6 +204,16 @@ mod tests {
                 f64::from(got) == want || (got.is_nan() && want.is_nan()),
                 "{bits:#x}"
             );
+        }
+    }
+
+    #[test]
+    fn fast_roundings_are_those_of_the_format() {
+        for n in 0..=u32::MAX / 1023 {
+            let x = f32::from_bits(n * 1023);
+            let exact = Exact::of(f64::from(x));
+            assert_eq!(u64::from(bf16_of(x)), BF16.round(exact, RN), "{x:e}");
+            assert_eq!(u64::from(f16_of(x)), F16.round(exact, RN), "{x:e}");
         }
     }
 

@@ -6,6 +6,7 @@
 //! doubles, see [`round::Exact`]) and rounded once. NaN results are the canonical NaN of the format
 //! (PTX ISA, "Floating Point Instructions": `0x7fffffff` for `.f32`, `0x7fff` for 16-bit formats).
 
+pub mod approximate;
 pub mod convert;
 pub mod float;
 pub mod half_precision;
