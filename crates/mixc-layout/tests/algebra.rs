@@ -241,6 +241,23 @@ fn conversions_need_the_same_tile_and_all_elements() {
     assert!(whole.conversion(&half).is_ok());
 }
 
+/// Warps are dearer than registers in whatever order a layout lists them.
+#[test]
+fn conversions_stay_in_the_warp() {
+    let to = Layout::new(&[("m", 1)])
+        .with_bit(REGISTER, &[("m", 1)])
+        .with_bit(WARP, &[]);
+    for order in [[REGISTER, WARP], [WARP, REGISTER]] {
+        let from = Layout::new(&[("m", 1)]);
+        let from = order
+            .iter()
+            .fold(from, |l, input| l.with_bit(input, &[("m", 1)]));
+        let moved = from.conversion(&to).unwrap();
+        assert_eq!(moved.apply_to(WARP, &[(WARP, 1)]), 1);
+        assert_eq!(moved.apply_to(REGISTER, &[(WARP, 1)]), 1);
+    }
+}
+
 #[test]
 fn composition_names_the_mistake() {
     let f = Layout::identity("a", "x", 2);

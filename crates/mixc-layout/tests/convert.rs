@@ -342,6 +342,25 @@ fn other_warps_are_reached_through_shared_memory() {
     assert_eq!(exchange.load.wavefronts, least);
 }
 
+/// Two lanes that want the same register of the same lane are served by one pass, though other lanes
+/// want the other register of it.
+#[test]
+fn lanes_that_want_the_same_share_a_pass() {
+    let from = Layout::new(&[("m", 2), ("n", 1)])
+        .with_bit(REGISTER, &[("n", 1)])
+        .with_bit(LANE, &[("m", 1)])
+        .with_bit(LANE, &[("m", 2)]);
+    let to = Layout::new(&[("m", 2), ("n", 1)])
+        .with_bit(REGISTER, &[("m", 1)])
+        .with_bit(REGISTER, &[("m", 2)])
+        .with_bit(LANE, &[("n", 1)])
+        .with_bit(LANE, &[("n", 1)]);
+    let Conversion::Shuffle(shuffle) = check(&from, &to, 4) else {
+        panic!("not by shuffles");
+    };
+    assert_eq!((shuffle.rounds, shuffle.passes), (4, 1));
+}
+
 /// The random layouts above come to every kind of plan.
 #[test]
 fn random_layouts_take_every_kind_of_plan() {
