@@ -37,7 +37,8 @@
 //! tensor copies (9.7.9), control flow with reconvergence at immediate post-dominators (9.7.12), barriers,
 //! votes, atomics and mbarriers (9.7.13), `mma`, `ldmatrix`, `stmatrix` (9.7.14), `wgmma` (9.7.15), causality
 //! order and proxies (8). Not modelled: clusters of more than one block, `call`, textures, 8-bit floats,
-//! integer `wgmma`, `tcgen05`. What is not known is an error with its line, never a guess.
+//! integer `wgmma`, `tcgen05`. An instruction that is not known stops the launch that reaches it with a
+//! finding, never with a guess.
 //!
 //! Where PTX leaves freedom, the choice is the one that shows mistakes: `cp.async` data arrives only at the
 //! wait, the first `try_wait` for a phase fails, lanes that a branch separated do not wait for each other
@@ -91,9 +92,20 @@ pub struct EntryInfo {
     pub max_threads: Option<[u32; 3]>,
 }
 
+/// An instruction that the simulator does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    pub entry: String,
+    /// With its modifiers, as written: `tcgen05.alloc.cta_group::1.sync.aligned.b32`.
+    pub instruction: String,
+    /// 1-based line of the PTX text.
+    pub line: u32,
+}
+
 impl Module {
-    /// Parses and compiles all kernels of a PTX text. Every error names its line; instructions that the
-    /// simulator does not know are errors with the code `ptx-unsupported`.
+    /// Parses and compiles all kernels of a PTX text. Every error names its line. Instructions that the
+    /// simulator does not know are kept, see [`Module::unsupported`]; a launch that reaches one stops with
+    /// a finding.
     pub fn parse(text: &str) -> Result<Module, Vec<Diagnostic>> {
         let parsed = syntax::parse_module(text)?;
         let mut variables = Memory::new();
@@ -137,6 +149,20 @@ impl Module {
             max_threads: p.max_threads,
         };
         self.programs.iter().map(info).collect()
+    }
+
+    /// The instructions of all kernels that the simulator does not know.
+    pub fn unsupported(&self) -> Vec<Unsupported> {
+        let of = |p: &Program| {
+            let entry = p.name.clone();
+            let one = move |(instruction, line): &(String, u32)| Unsupported {
+                entry: entry.clone(),
+                instruction: instruction.clone(),
+                line: *line,
+            };
+            p.unsupported.iter().map(one).collect::<Vec<_>>()
+        };
+        self.programs.iter().flat_map(of).collect()
     }
 
     /// Runs kernel `entry` on a grid of blocks with `shared_bytes` of dynamic shared memory.

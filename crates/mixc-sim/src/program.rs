@@ -39,6 +39,8 @@ pub struct Program {
     pub max_threads: Option<[u32; 3]>,
     /// Whether any instruction reads or writes memory through the asynchronous proxy.
     pub async_proxy: bool,
+    /// Instructions that the simulator does not know, with their lines.
+    pub unsupported: Vec<(String, u32)>,
 }
 
 #[derive(Debug, Clone)]
@@ -348,6 +350,8 @@ pub enum Op {
     Exit,
     Trap,
     Nop,
+    /// Known to PTX, but not here.
+    Unsupported,
     Load {
         space: Space,
         ty: Ty,

@@ -26,6 +26,8 @@ pub enum FindingKind {
     InvalidOperand,
     Trap,
     InstructionLimit,
+    /// An instruction was reached that the simulator does not know; the launch stopped there.
+    Unsupported,
 }
 
 impl FindingKind {

@@ -125,6 +125,10 @@ impl Compiler<'_> {
         if ty == Ty::B128 {
             return Err(self.unsupported(i));
         }
+        // Parameters are written for calls only.
+        if space == Space::Param {
+            return Err(self.unsupported(i));
+        }
         let (addr, declared) = self.address_at(i, 0)?;
         let space = if space == Space::Generic {
             declared.unwrap_or(space)

@@ -18,6 +18,9 @@ use crate::syntax::ast::{self, Instr, Place, Space, Statement, Ty};
 use mixc_text::Diagnostic;
 use std::collections::HashMap;
 
+/// The code of diagnostics about PTX that is right but not known here.
+const UNSUPPORTED: &str = "ptx-unsupported";
+
 pub(crate) type Built<T> = Result<T, Diagnostic>;
 
 /// Module-scope variables in the memory that all blocks see, with their addresses.
@@ -101,6 +104,7 @@ pub(crate) struct Compiler<'a> {
     pub async_proxy: bool,
     carry: Option<Slot>,
     errors: Vec<Diagnostic>,
+    unsupported: Vec<(String, u32)>,
 }
 
 impl<'a> Compiler<'a> {
@@ -127,6 +131,7 @@ impl<'a> Compiler<'a> {
             async_proxy: false,
             carry: None,
             errors: vec![],
+            unsupported: vec![],
         };
         for p in &entry.params {
             let bytes = p.bytes() as usize;
@@ -216,13 +221,26 @@ impl<'a> Compiler<'a> {
             Statement::Instr(instr) => {
                 let first = self.code.len();
                 if let Err(error) = self.instruction(instr) {
-                    self.errors.push(error);
+                    self.code.truncate(first);
+                    self.keep_or_report(instr, error);
                 }
                 let last = self.code.len().max(first + 1) - 1;
                 self.code[first..last]
                     .iter_mut()
                     .for_each(|i| i.part = true);
             }
+        }
+    }
+
+    /// An instruction that the simulator does not know stays in the program, for kernels that never
+    /// execute it; mistakes are reported.
+    fn keep_or_report(&mut self, i: &Instr, error: Diagnostic) {
+        if error.code != UNSUPPORTED {
+            self.errors.push(error);
+        } else if let Err(error) = self.emit(i, Class::Other, Op::Unsupported, vec![]) {
+            self.errors.push(error);
+        } else {
+            self.unsupported.push((i.opcode(), i.place.line));
         }
     }
 
@@ -239,6 +257,11 @@ impl<'a> Compiler<'a> {
                 }
             }
             Space::Shared => self.place_shared(v),
+            // Parameters of a `call`, which is not supported.
+            Space::Param => {
+                let scope = self.scopes.last_mut().expect("bug: no scope");
+                scope.insert(v.name.clone(), Meaning::Memory(Space::Param, 0));
+            }
             Space::Local => {
                 self.local_at = self.local_at.next_multiple_of(u64::from(v.align.max(1)));
                 let meaning = Meaning::Memory(Space::Local, self.local_at);
@@ -320,7 +343,7 @@ impl<'a> Compiler<'a> {
             "line {}: {what} is not supported by the simulator",
             place.line
         );
-        Diagnostic::error("ptx-unsupported", place.span, message)
+        Diagnostic::error(UNSUPPORTED, place.span, message)
     }
 
     pub fn unsupported(&self, i: &Instr) -> Diagnostic {
@@ -337,6 +360,16 @@ impl<'a> Compiler<'a> {
             let what = format!("`.{modifier}` in `{}`", i.opcode());
             return Err(self.unsupported_at(i.place, &what));
         }
+        let known = self.known_instruction(i);
+        match (&i.malformed, known) {
+            // Its operands may be of a kind that only it has.
+            (Some(_), Err(error)) if error.code == UNSUPPORTED => Err(error),
+            (Some(error), _) => Err(error.clone()),
+            (None, known) => known,
+        }
+    }
+
+    fn known_instruction(&mut self, i: &Instr) -> Built<()> {
         match i.name.as_str() {
             "bra" | "brx" | "ret" | "exit" | "trap" | "brkpt" | "call" => self.flow(i),
             "ld" | "ldu" | "st" | "atom" | "red" | "cvta" | "isspacep" | "prefetch"
@@ -407,6 +440,7 @@ impl<'a> Compiler<'a> {
             required_threads: entry.required_threads,
             max_threads: entry.max_threads,
             async_proxy: self.async_proxy,
+            unsupported: self.unsupported,
         })
     }
 }

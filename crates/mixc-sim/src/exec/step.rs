@@ -137,6 +137,18 @@ impl<'a> BlockRun<'a> {
                 self.aborted = true;
                 return Flow::Blocked;
             }
+            Op::Unsupported => {
+                let (_, text) = self.l.line_text(pc);
+                let name = text
+                    .split(' ')
+                    .find(|w| !w.starts_with('@'))
+                    .unwrap_or_default();
+                let what = format!("`{name}` is not supported by the simulator");
+                let at = At::new(warp.index, mask.trailing_zeros() as usize, pc);
+                self.report(FindingKind::Unsupported, at, None, what);
+                self.aborted = true;
+                return Flow::Blocked;
+            }
             Op::Nop | Op::Fence => {}
             Op::ProxyFence => self.clocks.proxy_fence(warp.index, mask),
             Op::Load { .. } => self.load(warp, mask, pc),

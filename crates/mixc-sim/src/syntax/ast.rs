@@ -1,6 +1,6 @@
 //! PTX as written: directives, declarations, instructions with all their modifiers.
 
-use mixc_text::Span;
+use mixc_text::{Diagnostic, Span};
 use std::fmt;
 
 /// Where something stands: a byte range and a 1-based line.
@@ -177,6 +177,8 @@ pub struct Instr {
     /// Everything after it, without dots: `["async", "ca", "shared::cta", "global"]`.
     pub mods: Vec<String>,
     pub operands: Vec<Operand>,
+    /// Why the operands could not be read. Matters only if the instruction is known otherwise.
+    pub malformed: Option<Diagnostic>,
 }
 
 #[derive(Clone, Debug)]

@@ -108,6 +108,25 @@ impl Parser {
             self.next();
             mods.push(d);
         }
+        let (operands, malformed) = match self.operands() {
+            Ok(operands) => (operands, None),
+            Err(error) => {
+                self.skip_operands();
+                (vec![], Some(error))
+            }
+        };
+        Ok(Instr {
+            place: self.since(place),
+            guard,
+            name,
+            mods,
+            operands,
+            malformed,
+        })
+    }
+
+    /// Operands and the `;` behind them.
+    fn operands(&mut self) -> Parsed<Vec<Operand>> {
         let mut operands = vec![];
         while self.peek() != &Tok::Punct(';') {
             operands.push(self.operand()?);
@@ -118,13 +137,24 @@ impl Parser {
         if !self.eat(';') {
             return Err(self.expected("`,` or `;` after an operand"));
         }
-        Ok(Instr {
-            place: self.since(place),
-            guard,
-            name,
-            mods,
-            operands,
-        })
+        Ok(operands)
+    }
+
+    /// To the next `;`, which is taken, but not out of the body.
+    fn skip_operands(&mut self) {
+        let mut depth = 0;
+        loop {
+            match self.peek() {
+                Tok::Punct('}') if depth == 0 => return,
+                Tok::End => return,
+                Tok::Punct('{') => depth += 1,
+                Tok::Punct('}') => depth -= 1,
+                _ => {}
+            }
+            if self.next() == Tok::Punct(';') {
+                return;
+            }
+        }
     }
 
     fn operand(&mut self) -> Parsed<Operand> {
