@@ -1,6 +1,6 @@
 //! Which form to use where nothing is measured: the one whose kernels are predicted to be fastest.
 
-use crate::execute::{Executable, no_gpu, schedule_form};
+use crate::execute::{Executable, schedule_form};
 use crate::{Error, Form, Job, Target};
 use mixc_rewrite::{Cost, CostModel};
 use mixc_schedule::Schedule;
@@ -101,10 +101,9 @@ pub(crate) fn choose<'a>(
                 .ok_or_else(|| Error::Execution("bug: a mixer without forms".to_owned()))?;
             Ok((form, Executable::new(form, target, job, &BTreeMap::new())?))
         }
-        Target::Gpu(name) => Err(no_gpu(name)),
-        Target::Tile | Target::Cpu => {
+        Target::Tile | Target::Cpu | Target::Gpu(_) => {
             for candidate in candidates(forms, job, notes) {
-                match Executable::from_schedule(candidate.form, target, candidate.schedule) {
+                match Executable::from_schedule(candidate.form, target, job, candidate.schedule) {
                     Ok(executable) => return Ok((candidate.form, executable)),
                     Err(e) => notes.push(format!(
                         "form '{}' is passed over: {e}",

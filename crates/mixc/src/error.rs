@@ -28,6 +28,11 @@ pub enum Error {
     /// Kernels that the code generator refuses.
     #[error(transparent)]
     Compile(#[from] mixc_cpu::CompileError),
+    /// Kernels that have no PTX.
+    #[error(transparent)]
+    Lower(#[from] mixc_ptx::LowerError),
+    #[error("kernel {kernel} has no PTX: {reason}")]
+    Translate { kernel: String, reason: String },
     /// A kernel did not run to its end.
     #[error("{0}")]
     Execution(String),
@@ -44,7 +49,11 @@ impl Error {
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Unavailable(_) | Error::Schedule(_) | Error::Compile(_) => 3,
+            Error::Unavailable(_)
+            | Error::Schedule(_)
+            | Error::Compile(_)
+            | Error::Lower(_)
+            | Error::Translate { .. } => 3,
             Error::Execution(_) => 1,
             Error::Definition(_)
             | Error::Usage(_)

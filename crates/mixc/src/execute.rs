@@ -1,5 +1,6 @@
 //! A form made ready for a target, and its execution on a job.
 
+use crate::gpu::{self, GpuKernel, GpuOptions};
 use crate::{Error, Form, Job, Target, cpu, tile};
 use mixc_interp::eval;
 use mixc_ir::{DType, Ix, Name, Program};
@@ -32,6 +33,11 @@ pub enum Executable {
         schedule: Schedule,
         kernels: Vec<mixc_cpu::Compiled>,
     },
+    Gpu {
+        program: Program,
+        schedule: Schedule,
+        kernels: Vec<GpuKernel>,
+    },
 }
 
 impl Executable {
@@ -61,11 +67,10 @@ impl Executable {
                     program,
                 })
             }
-            Target::Tile | Target::Cpu => {
+            Target::Tile | Target::Cpu | Target::Gpu(_) => {
                 let schedule = schedule_form(form, job, knobs)?;
-                Executable::from_schedule(form, target, schedule)
+                Executable::from_schedule(form, target, job, schedule)
             }
-            Target::Gpu(name) => Err(no_gpu(name)),
         }
     }
 
@@ -73,6 +78,7 @@ impl Executable {
     pub(crate) fn from_schedule(
         form: &Form,
         target: &Target,
+        job: &Job,
         schedule: Schedule,
     ) -> Result<Executable, Error> {
         let program = form.program.clone();
@@ -80,6 +86,14 @@ impl Executable {
             Target::Cpu => {
                 let kernels = cpu::compile(&schedule)?;
                 Ok(Executable::Cpu {
+                    program,
+                    schedule,
+                    kernels,
+                })
+            }
+            Target::Gpu(gpu) => {
+                let kernels = gpu::compile(&schedule, job, *gpu, &GpuOptions::default())?;
+                Ok(Executable::Gpu {
                     program,
                     schedule,
                     kernels,
@@ -99,6 +113,11 @@ impl Executable {
                 schedule,
                 kernels,
             } => cpu::run(program, schedule, kernels, job),
+            Executable::Gpu {
+                program,
+                schedule,
+                kernels,
+            } => gpu::run(program, schedule, kernels, job),
         }
     }
 
@@ -106,7 +125,17 @@ impl Executable {
     pub fn schedule(&self) -> Option<&Schedule> {
         match self {
             Executable::Interp { .. } => None,
-            Executable::Tile { schedule, .. } | Executable::Cpu { schedule, .. } => Some(schedule),
+            Executable::Tile { schedule, .. }
+            | Executable::Cpu { schedule, .. }
+            | Executable::Gpu { schedule, .. } => Some(schedule),
+        }
+    }
+
+    /// The kernels with their PTX, where the target is a GPU.
+    pub fn gpu_kernels(&self) -> &[GpuKernel] {
+        match self {
+            Executable::Gpu { kernels, .. } => kernels,
+            _ => &[],
         }
     }
 
@@ -117,10 +146,6 @@ impl Executable {
             _ => &[],
         }
     }
-}
-
-pub(crate) fn no_gpu(name: &str) -> Error {
-    Error::Unavailable(format!("target {name}: PTX is not emitted by this version"))
 }
 
 /// Size of a split in the f64 interpreter, where nothing better is asked for.

@@ -13,6 +13,7 @@ mod devices;
 mod error;
 mod execute;
 mod explain;
+pub mod gpu;
 mod job;
 mod pipeline;
 mod plot;

@@ -13,7 +13,7 @@ pub enum Target {
     /// Machine code for this CPU.
     Cpu,
     /// PTX for an NVIDIA architecture, e.g. `sm_90a`.
-    Gpu(String),
+    Gpu(mixc_ptx::Target),
 }
 
 impl FromStr for Target {
@@ -24,9 +24,7 @@ impl FromStr for Target {
             "interp" => Ok(Target::Interp),
             "tile" => Ok(Target::Tile),
             "cpu" => Ok(Target::Cpu),
-            _ if text.starts_with("sm_") && text[3..].starts_with(|c: char| c.is_ascii_digit()) => {
-                Ok(Target::Gpu(text.to_owned()))
-            }
+            _ if text.starts_with("sm_") => text.parse().map(Target::Gpu),
             _ => Err(
                 "expected cpu, tile, interp, or an NVIDIA architecture such as sm_90a".to_owned(),
             ),
@@ -40,7 +38,7 @@ impl fmt::Display for Target {
             Target::Interp => "interp",
             Target::Tile => "tile",
             Target::Cpu => "cpu",
-            Target::Gpu(name) => name,
+            Target::Gpu(target) => target.chip(),
         })
     }
 }

@@ -15,6 +15,7 @@ const ORDER: &[&str] = &[
     "mixc-schedule",
     "mixc-cpu",
     "mixc-tensor",
+    "mixc-ptx",
     "mixc-nvtools",
     "mixc-mlir",
     "mixc-launch",

@@ -14,11 +14,6 @@ pub fn run(args: &ExplainArgs, format: Format) -> Result<Outcome, Error> {
         print!("{}", emit(&mixer, args, stage)?);
         return Ok(Outcome::Done);
     }
-    if let Target::Gpu(name) = &args.target {
-        return Err(Error::Unavailable(format!(
-            "target {name}: PTX is not emitted by this version"
-        )));
-    }
     let sizes = args.shape.clone().unwrap_or_default().0;
     let (sets, form) = (settings(&args.sets), args.form.as_deref());
     let peaks = Some(mixc::measure_peaks());
@@ -70,13 +65,25 @@ fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error
                 .map(|k| format!("; {}\n{}\n", k.kernel().name, text(k)))
                 .collect())
         }
-        Stage::Mlir => Err(unavailable("MLIR")),
-        Stage::Ptx => Err(unavailable("PTX")),
+        Stage::Mlir | Stage::Ptx => {
+            let Target::Gpu(_) = &args.target else {
+                return Err(Error::Usage(format!(
+                    "--emit mlir and --emit ptx need a GPU target, e.g. --target sm_90a, not {}",
+                    args.target
+                )));
+            };
+            let tile =
+                mixc::example_executable(mixer, &sizes, &sets, &args.target, args.dtype, form)?;
+            let text = |k: &mixc::gpu::GpuKernel| {
+                if stage == Stage::Mlir {
+                    k.lowered.mlir.clone()
+                } else {
+                    k.ptx.clone()
+                }
+            };
+            Ok(tile.gpu_kernels().iter().map(text).collect())
+        }
     }
-}
-
-fn unavailable(what: &str) -> Error {
-    Error::Unavailable(format!("{what} is not available in this version"))
 }
 
 fn print_text(mixer: &Mixer, report: &ExplainReport) {

@@ -6,31 +6,32 @@ use crate::emit::{Emit, Val};
 use std::f32::consts::LN_2;
 
 pub(super) fn log(e: &mut Emit, accuracy: Accuracy, x: Val) -> Val {
-    let rough = lg2(e, x);
     if accuracy == Accuracy::Fast {
-        let ln2 = e.f32(LN_2);
-        return e.fmul(rough, ln2);
+        let (v, ln2) = (lg2(e, x), e.f32(LN_2));
+        return e.fmul(v, ln2);
     }
-    let (m, n) = split(e, x, true);
+    let (x, offset) = raise_subnormal(e, x, MAGIC);
+    let (m, n) = split(e, x, offset);
     let v = log_of_parts(e, m, n);
-    or_limit(e, x, v, rough)
+    or_limit(e, x, v)
 }
 
 pub(super) fn log2(e: &mut Emit, accuracy: Accuracy, x: Val) -> Val {
-    let rough = lg2(e, x);
     if accuracy == Accuracy::Fast {
-        return rough;
+        return lg2(e, x);
     }
-    let (m, n) = split(e, x, true);
+    let (x, offset) = raise_subnormal(e, x, MAGIC);
+    let (m, n) = split(e, x, offset);
     let (f, r) = log_near_one(e, m);
     let v = e.fadd(f, r);
     let log2e = e.f32(LOG2_E);
     let v = e.fma(v, log2e, n);
-    or_limit(e, x, v, rough)
+    or_limit(e, x, v)
 }
 
-/// `v` at positive finite arguments; elsewhere the hardware's logarithm, which is -inf, inf or NaN there.
-pub(super) fn or_limit(e: &mut Emit, x: Val, v: Val, rough: Val) -> Val {
+/// `v` at positive finite arguments; elsewhere what the hardware says, which is -inf, inf or NaN there.
+pub(super) fn or_limit(e: &mut Emit, x: Val, v: Val) -> Val {
+    let rough = lg2(e, x);
     let (zero, infinity) = (e.f32(0.0), e.f32(f32::INFINITY));
     let positive = e.fcmp("ogt", x, zero);
     let finite = e.fcmp("olt", x, infinity);
@@ -38,21 +39,17 @@ pub(super) fn or_limit(e: &mut Emit, x: Val, v: Val, rough: Val) -> Val {
     e.select(usual, v, rough)
 }
 
-/// (m, n) with x = m 2^n and sqrt(1/2) <= m < sqrt(2), for positive finite x.
-pub(super) fn split(e: &mut Emit, x: Val, subnormal: bool) -> (Val, Val) {
-    let magic = e.f32(MAGIC);
-    let (x, offset) = if subnormal {
-        let (smallest, up, raised) = (
-            e.f32(f32::MIN_POSITIVE),
-            e.f32(8_388_608.0),
-            e.f32(MAGIC + 23.0),
-        );
-        let small = e.fcmp("olt", x, smallest);
-        let scaled = e.fmul(x, up);
-        (e.select(small, scaled, x), e.select(small, raised, magic))
-    } else {
-        (x, magic)
-    };
+/// (x 2^24, k + 24) for what may be subnormal, else (x, k).
+pub(super) fn raise_subnormal(e: &mut Emit, x: Val, k: f32) -> (Val, Val) {
+    let (smallest, up) = (e.f32(f32::MIN_POSITIVE), e.f32(16_777_216.0));
+    let (k, raised) = (e.f32(k), e.f32(k + 24.0));
+    let small = e.fcmp("olt", x, smallest);
+    let scaled = e.fmul(x, up);
+    (e.select(small, scaled, x), e.select(small, raised, k))
+}
+
+/// (m, n - k) with x = m 2^n and sqrt(1/2) <= m < sqrt(2), for a normal positive x and `offset` = MAGIC + k.
+pub(super) fn split(e: &mut Emit, x: Val, offset: Val) -> (Val, Val) {
     let bits = e.bits(x);
     let root = e.i32(0x3f35_04f3);
     let above = e.sub(bits, root);
@@ -120,10 +117,10 @@ fn log1p_full(e: &mut Emit, x: Val) -> Val {
     // It is far smaller than 1, or NaN at the ends, where this maximum makes it a number that changes
     // no infinity.
     let correction = e.fmax(correction, minus);
-    let (m, n) = split(e, u, false);
+    let offset = e.f32(MAGIC);
+    let (m, n) = split(e, u, offset);
     let v = log_of_parts(e, m, n);
-    let rough = lg2(e, u);
-    let v = or_limit(e, u, v, rough);
+    let v = or_limit(e, u, v);
     let v = e.fadd_exact(v, correction);
     let zero = e.f32(0.0);
     let is_zero = e.fcmp("oeq", x, zero);

@@ -1,8 +1,8 @@
 //! x^y = 2^(y log2 |x|), with the exponent in two parts.
 
 use super::exponential::ex2_of_sum;
-use super::logarithm::{or_limit, split};
-use super::{Accuracy, ex2, floor, lg2, polynomial, rcp};
+use super::logarithm::{or_limit, raise_subnormal, split};
+use super::{Accuracy, MAGIC, ex2, floor, lg2, polynomial, rcp};
 use crate::emit::{Emit, Val};
 
 /// 2 / ln 2 in two parts.
@@ -31,7 +31,8 @@ pub(super) fn pow(e: &mut Emit, accuracy: Accuracy, x: Val, y: Val) -> Val {
 /// log2(x) for x >= 0 as the sum of a number and a much smaller one, to about 2^-31 of its value.
 /// x = m 2^n; log2(m) = 2/ln 2 atanh(s) with s = (m - 1) / (m + 1), and atanh(s) = s + s^3 p(s^2).
 fn log2_in_two_parts(e: &mut Emit, x: Val) -> (Val, Val) {
-    let (m, n) = split(e, x, true);
+    let (x, offset) = raise_subnormal(e, x, MAGIC);
+    let (m, n) = split(e, x, offset);
     let (one, minus) = (e.f32(1.0), e.f32(-1.0));
     let (s, s_low) = {
         let above = e.fadd_exact(m, minus);
@@ -63,8 +64,7 @@ fn log2_in_two_parts(e: &mut Emit, x: Val) -> (Val, Val) {
     let (high, lost) = sum(e, n, a);
     let low = e.fadd_exact(lost, low);
     let (high, low) = sum(e, high, low);
-    let rough = lg2(e, x);
-    (or_limit(e, x, high, rough), low)
+    (or_limit(e, x, high), low)
 }
 
 /// a + b rounded, and what that lost; |a| >= |b| or a = 0.

@@ -1,0 +1,92 @@
+//! Tile kernels to MLIR for NVIDIA GPUs.
+//!
+//! In: a [`Kernel`] of the tile IR and [`Options`]. Out: [`PtxKernel`]: MLIR text in the llvm, nvvm, scf and arith
+//! dialects, and what a host needs to launch it. It builds without LLVM: turning the text into PTX is the
+//! business of another process. It knows no mixer, no rewriting and no driver.
+//!
+//! A grid point of the kernel is one thread block. Every buffer has a home ([`place`]): registers, spread over
+//! the threads by a linear layout, or shared memory. Matrix products bring their accumulator's layout,
+//! elementwise work and reductions take over the layout of what they read, and everything else goes through
+//! shared memory in a layout that coalesces.
+
+mod emit;
+mod functions;
+mod index;
+mod lower;
+mod place;
+mod spread;
+mod target;
+mod visit;
+
+pub use lower::lower;
+pub use target::{Limits, Target};
+
+use mixc_ir::{Ix, Name};
+use std::collections::BTreeSet;
+
+/// How products of f32 inputs are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Precision {
+    /// Multiply-adds in f32, no matrix unit.
+    Fma,
+    /// Both factors rounded to tf32 (10 bits of mantissa): about 1e-3.
+    Tf32,
+    /// Factors split in two tf32 parts, three products: about f32
+    /// (Ootomo & Yokota 2022, arXiv 2203.03341, without their correction of the accumulation).
+    #[default]
+    Tf32x3,
+}
+
+/// Choices that the kernel leaves open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    pub target: Target,
+    pub precision: Precision,
+    /// Warps of a thread block: 1, 2, 4 or 8.
+    pub warps: u32,
+    /// Tiles in flight in a loop over loads; 1 turns prefetching off.
+    pub stages: u32,
+    /// Tensors whose address and strides (but the innermost) are multiples of 16 bytes.
+    pub aligned: BTreeSet<Name>,
+}
+
+/// What a kernel expects for one parameter, in order. Pointers are 64 bits, strides i64 in elements,
+/// sizes i32, scalars f32.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    Pointer(Name),
+    Stride { tensor: Name, dim: usize },
+    Dim(Name),
+    Scalar(Name),
+}
+
+/// A kernel as MLIR, and how to launch it: `grid` points as a one-dimensional grid (the last axis fastest) of
+/// blocks of `threads` threads with `shared_bytes` of dynamic shared memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PtxKernel {
+    pub entry: String,
+    pub target: Target,
+    pub mlir: String,
+    pub params: Vec<Param>,
+    pub grid: Vec<Ix>,
+    pub threads: u32,
+    pub shared_bytes: u32,
+    /// Tensors that the kernel expects to be aligned to 16 bytes with all strides but the last.
+    pub aligned: BTreeSet<Name>,
+}
+
+/// Why a kernel has no MLIR.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum LowerError {
+    #[error(
+        "kernel {kernel} needs {needed} bytes of shared memory and {target} has {available} a block; use smaller tiles"
+    )]
+    SharedMemory {
+        kernel: String,
+        needed: u32,
+        available: u32,
+        target: Target,
+    },
+    #[error("kernel {kernel} cannot be lowered to PTX: {what}")]
+    Unsupported { kernel: String, what: String },
+}

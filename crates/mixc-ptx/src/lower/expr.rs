@@ -1,0 +1,155 @@
+//! Elementwise expressions and statements.
+
+use super::points::{Coordinate, Points};
+use super::sync::Tensors;
+use super::{Lower, unsupported};
+use crate::LowerError;
+use crate::emit::Val;
+use crate::functions;
+use crate::place::Home;
+use crate::visit::{self, Key};
+use mixc_ir::{Func, Ix};
+use mixc_tile::{Expr, Stmt};
+use std::collections::HashMap;
+
+/// Elements that were read from shared memory in a statement.
+pub(crate) type Cache = HashMap<(u32, Vec<u32>), Val>;
+
+impl<'k> Lower<'k> {
+    /// The value of an expression as f32.
+    pub(super) fn number(
+        &mut self,
+        expr: &Expr,
+        points: &Points,
+        register: u32,
+        at: &[Coordinate],
+        cache: &mut Cache,
+    ) -> Result<Val, LowerError> {
+        let value = self.value(expr, points, register, at, cache)?;
+        Ok(functions::number(&mut self.e, value))
+    }
+
+    /// The value of an expression: a number, a condition or an integer.
+    fn value(
+        &mut self,
+        expr: &Expr,
+        points: &Points,
+        register: u32,
+        at: &[Coordinate],
+        cache: &mut Cache,
+    ) -> Result<Val, LowerError> {
+        Ok(match expr {
+            Expr::Const(x) => self.e.f32(*x),
+            Expr::Scalar(name) => *self
+                .scalars
+                .get(name)
+                .ok_or_else(|| unsupported(format!("the scalar {name} is not declared")))?,
+            Expr::Elem(access) => self.operand(access, points, register, at, cache)?,
+            Expr::Index(ix) => self.index(ix, points, at)?,
+            Expr::Add(a, b) => {
+                let a = self.number(a, points, register, at, cache)?;
+                let b = self.number(b, points, register, at, cache)?;
+                self.e.fadd(a, b)
+            }
+            Expr::Mul(a, b) => {
+                let a = self.number(a, points, register, at, cache)?;
+                let b = self.number(b, points, register, at, cache)?;
+                self.e.fmul(a, b)
+            }
+            Expr::Call(func, args) => {
+                if let Some(v) = self.shifted_exp(*func, args, points, register, at, cache)? {
+                    return Ok(v);
+                }
+                let args: Vec<Val> = args
+                    .iter()
+                    .map(|a| self.value(a, points, register, at, cache))
+                    .collect::<Result<_, _>>()?;
+                functions::call(&mut self.e, self.accuracy, *func, &args)
+            }
+        })
+    }
+
+    /// exp(x - m) as 2^(x log2 e - m log2 e): one multiply-add for each element, and the product with m once for
+    /// all elements that share it. The difference is rounded at the size of m, which 16-bit inputs cannot tell.
+    fn shifted_exp(
+        &mut self,
+        func: Func,
+        args: &[Expr],
+        points: &Points,
+        register: u32,
+        at: &[Coordinate],
+        cache: &mut Cache,
+    ) -> Result<Option<Val>, LowerError> {
+        let [Expr::Call(Func::Sub, parts)] = args else {
+            return Ok(None);
+        };
+        let [x, m] = parts.as_slice() else {
+            return Ok(None);
+        };
+        if func != Func::Exp || self.accuracy == functions::Accuracy::Full {
+            return Ok(None);
+        }
+        let x = self.number(x, points, register, at, cache)?;
+        let m = self.number(m, points, register, at, cache)?;
+        let log2e = self.e.f32(std::f32::consts::LOG2_E);
+        let shift = self.e.fmul(m, log2e);
+        let shift = self.e.fneg(shift);
+        let exponent = self.e.fma(x, log2e, shift);
+        Ok(Some(self.e.call(
+            "llvm.nvvm.ex2.approx.ftz.f",
+            &[exponent],
+            crate::emit::Ty::F32,
+        )))
+    }
+
+    /// An index at a point (clamped to the tile).
+    pub(super) fn index(
+        &mut self,
+        ix: &Ix,
+        points: &Points,
+        at: &[Coordinate],
+    ) -> Result<Val, LowerError> {
+        let local = self.clamped_all(points, at);
+        self.scope.value(
+            &mut self.e,
+            ix,
+            &|_, name| local.get(name).copied(),
+            &points.extents,
+        )
+    }
+
+    pub(super) fn map(&mut self, stmt: &'k Stmt) -> Result<(), LowerError> {
+        let Stmt::Map { dst, expr, .. } = stmt else {
+            return Ok(());
+        };
+        let layout = self.placement.layouts[&(stmt as Key)].clone();
+        let axes = visit::axes(stmt);
+        self.ready(&visit::reads(stmt), &layout, Some(dst), Tensors::default())?;
+        let in_registers = self.placement.homes[visit::index(dst.buf)] != Home::Shared;
+        let writer = if in_registers {
+            self.e.bool(true)
+        } else {
+            self.writer(&layout)
+        };
+        // Threads with copies must not read what the writing one changes.
+        let guarded = self.e.constant(writer).is_none();
+        if guarded {
+            self.e.open_if(writer);
+        }
+        self.turns(&layout, &axes, |own, points| {
+            let mut cache = Cache::new();
+            let nothing = own.e.f32(0.0);
+            let mut values = vec![nothing; points.registers() as usize];
+            for r in 0..points.registers() {
+                if let Some(at) = points.at(r) {
+                    values[r as usize] = own.number(expr, points, r, &at, &mut cache)?;
+                }
+            }
+            own.write_result(points, dst, &values)
+        })?;
+        if guarded {
+            self.e.close();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,541 @@
+//! Products on the matrix unit through `mma.sync` (PTX ISA, "Warp-level matrix instructions").
+//!
+//! Rows come from registers where the previous statement left them in place, else from shared memory like the columns:
+//! by `ldmatrix` where eight neighbours along one axis are 16-bit neighbours in memory, else element by element.
+
+use super::expr::Cache;
+use super::points::Points;
+use super::shared::Source;
+use super::sync::Tensors;
+use super::{Lower, unsupported};
+use crate::LowerError;
+use crate::emit::{Ty, Val};
+use crate::place::{Elem, Home, Product, Storage, Unit, composite, rows_operand};
+use crate::spread::{self, Bit, Builder};
+use crate::visit::{self, Key};
+use mixc_ir::Name;
+use mixc_layout::{Layout, WARP};
+use mixc_tile::{Access, Place, Stmt};
+use std::collections::BTreeMap;
+
+type Axes = Vec<(Name, usize)>;
+
+/// An operand fragment as the instruction takes it: words, and for split f32 the words of the remainder.
+#[derive(Clone)]
+struct Fragment {
+    words: Vec<Val>,
+    rest: Option<Vec<Val>>,
+}
+
+/// One operand of a product.
+struct Operand<'a> {
+    access: &'a Access,
+    /// Over the outer axes (m or n) and k.
+    layout: Layout,
+    axes: Axes,
+    outer: Vec<Bit>,
+    k: Vec<Bit>,
+    /// Registers of one fragment.
+    group: u32,
+    is_rows: bool,
+}
+
+impl<'k> Lower<'k> {
+    pub(super) fn matrix_product(
+        &mut self,
+        stmt: &'k Stmt,
+        product: &Product,
+    ) -> Result<(), LowerError> {
+        let layout = self.placement.layouts[&(stmt as Key)].clone();
+        let rows = self.rows(product);
+        let columns = self.columns(product, &layout);
+        self.operands_ready(product, &rows)?;
+        let axes: Axes = [product.m.as_slice(), &product.n].concat();
+        let points = self.points(&layout, &axes, None);
+        let zero = self.e.f32(0.0);
+        let mut values = vec![zero; points.registers() as usize];
+        let in_place = match self.source(&product.dst, &layout)? {
+            Source::Registers(map) if product.accumulate => Some(map),
+            _ => None,
+        };
+        if let Some(map) = &in_place {
+            for r in 0..points.registers() {
+                if points.at(r).is_some() {
+                    values[r as usize] = self.read_register(&product.dst, map[r as usize]);
+                }
+            }
+        }
+        let (m, n) = (product.m.len(), product.n.len());
+        // Fragments by their fixed coordinates (outer axes, then k axes).
+        let a = self.fragments(&rows, product.unit)?;
+        let b = self.fragments(&columns, product.unit)?;
+        let mut steps: Vec<Vec<u32>> = a.keys().map(|key| key[m..].to_vec()).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        for step in &steps {
+            for tile in (0..points.registers()).step_by(4) {
+                if points.at(tile).is_none() {
+                    continue;
+                }
+                let fixed = spread::register_part(&layout, tile);
+                let key = |outer: &[u32]| [outer, step.as_slice()].concat();
+                let (Some(a), Some(b)) = (a.get(&key(&fixed[..m])), b.get(&key(&fixed[m..m + n])))
+                else {
+                    continue;
+                };
+                let c = &mut values[tile as usize..tile as usize + 4];
+                self.multiply(product.unit, a, b, c);
+            }
+        }
+        if product.accumulate && in_place.is_none() {
+            self.add_old(product, &points, &mut values)?;
+        }
+        self.write_result(&points, &product.dst, &values)
+    }
+
+    fn rows<'p>(&self, product: &'p Product) -> Operand<'p> {
+        Operand {
+            access: &product.rows,
+            layout: rows_operand(product, self.placement.warp_bits),
+            axes: [product.m.as_slice(), &product.k].concat(),
+            outer: composite(&product.m),
+            k: composite(&product.k),
+            group: if product.unit.is_half() { 8 } else { 4 },
+            is_rows: true,
+        }
+    }
+
+    /// The B operand (PTX ISA, "Matrix Fragments for mma.m16n8k16": b0..b3; with neighbours for k and k + 4 in
+    /// tf32), warps split as in the result.
+    fn columns<'p>(&self, product: &'p Product, result: &Layout) -> Operand<'p> {
+        let (n, k) = (composite(&product.n), composite(&product.k));
+        let mut warps = vec![];
+        for bit in 0..result.in_bits(WARP) {
+            let basis = result.basis(WARP, bit);
+            let found = result
+                .outs()
+                .zip(basis)
+                .find(|((name, _), v)| *v != 0 && product.n.iter().any(|(a, _)| **a == **name));
+            warps.push(found.map(|((name, _), v)| (Name::from(name), v.trailing_zeros())));
+        }
+        let get = |list: &[Bit], at: usize| list.get(at).cloned();
+        let half = product.unit.is_half();
+        let mut registers = vec![get(&k, 0)];
+        if half {
+            registers.push(get(&k, 3));
+        }
+        let in_warps = |bit: &Bit| warps.iter().any(|w| w.as_ref() == Some(bit));
+        registers.extend(n.iter().skip(3).filter(|b| !in_warps(b)).cloned().map(Some));
+        registers.extend(
+            k.iter()
+                .skip(if half { 4 } else { 3 })
+                .cloned()
+                .map(Some),
+        );
+        let lanes = vec![
+            get(&k, 1),
+            get(&k, 2),
+            get(&n, 0),
+            get(&n, 1),
+            get(&n, 2),
+        ];
+        let axes: Axes = [product.n.as_slice(), &product.k].concat();
+        let layout = Builder {
+            registers,
+            lanes,
+            warps,
+        }
+        .build(&axes, self.placement.warp_bits);
+        Operand {
+            access: &product.columns,
+            layout,
+            axes,
+            outer: n,
+            k,
+            group: if half { 4 } else { 2 },
+            is_rows: false,
+        }
+    }
+
+    fn operands_ready(&mut self, product: &Product, rows: &Operand) -> Result<(), LowerError> {
+        let mut slots = vec![];
+        if let Source::Shared(storage) = self.source(&product.rows, &rows.layout)? {
+            self.update(&product.rows);
+            slots.push(storage.slot);
+        }
+        self.update(&product.columns);
+        slots.push(self.storage(&product.columns)?.slot);
+        let mut writes = vec![];
+        if self.placement.homes[visit::index(product.dst.buf)] == Home::Shared {
+            writes.push(self.storage(&product.dst)?.slot);
+        }
+        self.touch(&slots, &writes, Tensors::default());
+        Ok(())
+    }
+
+    fn update(&mut self, access: &Access) {
+        let buf = visit::index(access.buf);
+        if self.dirty.contains(&buf) {
+            self.flush(buf);
+        }
+    }
+
+    /// All fragments of an operand that lie within the tile, by fixed coordinates.
+    fn fragments(
+        &mut self,
+        operand: &Operand,
+        unit: Unit,
+    ) -> Result<BTreeMap<Vec<u32>, Fragment>, LowerError> {
+        let source = if operand.is_rows {
+            self.source(operand.access, &operand.layout)?
+        } else {
+            Source::Shared(self.storage(operand.access)?)
+        };
+        if let Source::Shared(storage) = &source
+            && let Some(plan) = self.matrix_loads(operand, unit, storage)
+        {
+            return self.load_matrices(operand, storage, plan);
+        }
+        let points = self.points(&operand.layout, &operand.axes, None);
+        let mut found = BTreeMap::new();
+        let mut cache = Cache::new();
+        for first in (0..points.registers()).step_by(operand.group as usize) {
+            if points.at(first).is_none() {
+                continue;
+            }
+            let key = spread::register_part(&operand.layout, first);
+            let values = self.elements(operand, &source, &points, first, &mut cache)?;
+            let exact = matches!(&source, Source::Shared(s) if s.elem != Elem::F32);
+            let fragment = self.fragment(unit, operand.is_rows, &values, exact);
+            found.insert(key, fragment);
+        }
+        Ok(found)
+    }
+
+    /// The elements of one fragment in register order; 0 past the end of the sum.
+    fn elements(
+        &mut self,
+        operand: &Operand,
+        source: &Source,
+        points: &Points,
+        first: u32,
+        cache: &mut Cache,
+    ) -> Result<Vec<Val>, LowerError> {
+        let zero = self.e.f32(0.0);
+        let is_k = |name: &Name| operand.k.iter().any(|(k, _)| k == name);
+        let missing = self.missing(operand);
+        let mut values = vec![];
+        for r in first..first + operand.group {
+            let Some(at) = points.at(r) else {
+                values.push(zero);
+                continue;
+            };
+            // Where the sum is shorter than a fragment, positions beyond it would count elements again.
+            if self.beyond(operand, r - first) {
+                values.push(zero);
+                continue;
+            }
+            let value = match source {
+                Source::Registers(map) => self.read_register(operand.access, map[r as usize]),
+                Source::Shared(_) => self.shared_element(operand.access, points, &at, cache)?,
+            };
+            let inside = self.inside(points, &at, &is_k);
+            let inside = match missing {
+                Some(own) => self.e.and(inside, own),
+                None => inside,
+            };
+            values.push(self.e.select(inside, value, zero));
+        }
+        Ok(values)
+    }
+
+    fn shared_element(
+        &mut self,
+        access: &Access,
+        points: &Points,
+        at: &[super::points::Coordinate],
+        cache: &mut Cache,
+    ) -> Result<Val, LowerError> {
+        let own: Vec<u32> = access
+            .places
+            .iter()
+            .map(|p| match p {
+                Place::Axis(name) => points.coordinate_of(at, name).map_or(0, |(_, c)| c.fixed),
+                Place::At(_) => 0,
+            })
+            .collect();
+        let key = (access.buf.0, own);
+        if let Some(v) = cache.get(&key) {
+            return Ok(*v);
+        }
+        let storage = self.storage(access)?;
+        let address = self.element(points, at, access, &storage, true)?;
+        let value = self.read_address(storage.elem, address);
+        cache.insert(key, value);
+        Ok(value)
+    }
+
+    /// The k bit that a fragment's lanes or registers stand for, by position.
+    fn k_bits(operand: &Operand) -> usize {
+        operand.k.len()
+    }
+
+    /// Lanes whose k bits do not exist contribute nothing.
+    fn missing(&mut self, operand: &Operand) -> Option<Val> {
+        let have = Self::k_bits(operand);
+        // Lane bits 0 and 1 are k bits 1 and 2.
+        let mask = match have {
+            0 | 1 => 3,
+            2 => 2,
+            _ => return None,
+        };
+        let mask = self.e.i32(mask);
+        let bits = self.e.bit_and(self.lane, mask);
+        let zero = self.e.i32(0);
+        Some(self.e.icmp(crate::emit::Cmp::Eq, bits, zero))
+    }
+
+    /// Whether a register of a fragment stands for a k bit that does not exist.
+    fn beyond(&self, operand: &Operand, within: u32) -> bool {
+        let have = Self::k_bits(operand);
+        let half = operand.group == 8 || (operand.group == 4 && !operand.is_rows);
+        // Which register bits of the fragment are k bits 0 and 3.
+        let (k0, k3) = match (operand.is_rows, half) {
+            (true, true) => (Some(0), Some(2)),
+            (true, false) => (Some(1), None),
+            (false, true) => (Some(0), Some(1)),
+            (false, false) => (Some(0), None),
+        };
+        let set = |bit: Option<u32>| bit.is_some_and(|b| within >> b & 1 == 1);
+        (have == 0 && set(k0)) || (have <= 3 && set(k3))
+    }
+
+    /// Packs or splits the elements of a fragment.
+    fn fragment(&mut self, unit: Unit, is_rows: bool, values: &[Val], exact: bool) -> Fragment {
+        if unit.is_half() {
+            let elem = if unit == Unit::Bf16 {
+                Elem::Bf16
+            } else {
+                Elem::F16
+            };
+            let words = values
+                .chunks(2)
+                .map(|pair| self.pack(elem, pair[0], pair[1]))
+                .collect();
+            return Fragment { words, rest: None };
+        }
+        // Registers (m3, k0) of rows are a0, a1 (m3), a2 (k0), a3 as they come; those of columns b0, b1.
+        let _ = is_rows;
+        let words: Vec<Val> = values.iter().map(|v| self.tf32(*v)).collect();
+        let rest = (unit == Unit::Tf32x3 && !exact).then(|| {
+            values
+                .iter()
+                .zip(&words)
+                .map(|(v, w)| {
+                    let high = self.e.from_bits(*w);
+                    let rest = self.e.fsub_exact(*v, high);
+                    self.tf32(rest)
+                })
+                .collect()
+        });
+        Fragment { words, rest }
+    }
+
+    fn tf32(&mut self, v: Val) -> Val {
+        self.e.call("llvm.nvvm.f2tf32.rna", &[v], Ty::I32)
+    }
+
+    /// c += a * b.
+    fn multiply(&mut self, unit: Unit, a: &Fragment, b: &Fragment, c: &mut [Val]) {
+        // The small products first, so that they are not lost against the large one.
+        if let Some(rest) = &a.rest {
+            self.mma(unit, rest, &b.words, c);
+        }
+        if let Some(rest) = &b.rest {
+            self.mma(unit, &a.words, rest, c);
+        }
+        self.mma(unit, &a.words, &b.words, c);
+    }
+
+    fn mma(&mut self, unit: Unit, a: &[Val], b: &[Val], c: &mut [Val]) {
+        let args = [a, b, &*c].concat();
+        let four = [Ty::F32; 4];
+        let result = match unit {
+            Unit::Bf16 => self
+                .e
+                .call_many("llvm.nvvm.mma.m16n8k16.row.col.bf16", &args, &four),
+            Unit::F16 => self.e.asm(
+                "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};",
+                "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f",
+                &args,
+                &four,
+                false,
+            ),
+            _ => self
+                .e
+                .call_many("llvm.nvvm.mma.m16n8k8.row.col.tf32", &args, &four),
+        };
+        c.copy_from_slice(&result);
+    }
+}
+
+/// How `ldmatrix` reads an operand.
+struct MatrixLoads {
+    /// Lanes to the rows of 8 elements whose addresses they give, registers to the loads.
+    layout: Layout,
+    transposed: bool,
+    /// Matrices of one load: 2 or 4.
+    count: u32,
+    /// The bit that tells the two fragments of one load of four apart, if it loads two.
+    second: Option<Bit>,
+}
+
+impl<'k> Lower<'k> {
+    /// Whether 8 x 8 matrices of an operand lie in shared memory as `ldmatrix` reads them.
+    fn matrix_loads(
+        &self,
+        operand: &Operand,
+        unit: Unit,
+        storage: &Storage,
+    ) -> Option<MatrixLoads> {
+        let right = match unit {
+            Unit::Bf16 => storage.elem == Elem::Bf16,
+            Unit::F16 => storage.elem == Elem::F16,
+            _ => false,
+        };
+        let Some(Place::Axis(inner)) = operand.access.places.get(storage.inner) else {
+            return None;
+        };
+        if !right || storage.pitch % 16 != 0 || operand.k.len() < 4 || operand.outer.len() < 3 {
+            return None;
+        }
+        // Nothing ragged: rows are read whole.
+        let full = |bits: &[Bit], granule: usize| {
+            let mut names: Vec<&Name> = bits.iter().map(|(n, _)| n).collect();
+            names.dedup();
+            names.iter().enumerate().all(|(n, name)| {
+                let extent = operand
+                    .axes
+                    .iter()
+                    .find(|(a, _)| a == *name)
+                    .map_or(1, |(_, e)| *e);
+                extent.is_power_of_two() || (n == 0 && names.len() == 1 && extent % granule == 0)
+            })
+        };
+        let outer_granule = if operand.is_rows { 16 } else { 8 };
+        if !full(&operand.k, 16) || !full(&operand.outer, outer_granule) {
+            return None;
+        }
+        let eight = |bits: &[Bit]| (0..3).all(|b| bits[b] == (inner.clone(), b as u32));
+        let transposed = if eight(&operand.k) {
+            false
+        } else if eight(&operand.outer) {
+            true
+        } else {
+            return None;
+        };
+        let get = |list: &[Bit], at: usize| list.get(at).cloned();
+        let along = if transposed { &operand.k } else { &operand.outer };
+        let mut lanes = vec![get(along, 0), get(along, 1), get(along, 2)];
+        let warps: Vec<Option<Bit>> = (0..operand.layout.in_bits(WARP))
+            .map(|bit| {
+                let basis = operand.layout.basis(WARP, bit);
+                let moved = operand.layout.outs().zip(basis).find(|(_, v)| *v != 0);
+                moved.map(|((name, _), v)| (Name::from(name), v.trailing_zeros()))
+            })
+            .collect();
+        let in_warps = |bit: &Bit| warps.iter().any(|w| w.as_ref() == Some(bit));
+        let fourth = get(&operand.outer, 3);
+        let (count, second) = if operand.is_rows {
+            lanes.push(fourth.clone());
+            lanes.push(get(&operand.k, 3));
+            (4, None)
+        } else {
+            lanes.push(get(&operand.k, 3));
+            // An odd number of column tiles would read past the end.
+            let even = fourth.as_ref().is_some_and(|(name, _)| {
+                operand
+                    .axes
+                    .iter()
+                    .any(|(a, e)| a == name && (e.is_power_of_two() || e % 16 == 0))
+            });
+            match fourth.clone().filter(|b| even && !in_warps(b)) {
+                Some(bit) => {
+                    lanes.push(Some(bit.clone()));
+                    (4, Some(bit))
+                }
+                None => (2, None),
+            }
+        };
+        let used = |bit: &Bit| lanes.iter().flatten().any(|l| l == bit) || in_warps(bit);
+        let registers: Vec<Option<Bit>> = operand
+            .outer
+            .iter()
+            .skip(3)
+            .chain(operand.k.iter().skip(4))
+            .filter(|b| !used(b))
+            .cloned()
+            .map(Some)
+            .collect();
+        let layout = Builder {
+            registers,
+            lanes,
+            warps,
+        }
+        .build(&operand.axes, self.placement.warp_bits);
+        Some(MatrixLoads {
+            layout,
+            transposed,
+            count,
+            second,
+        })
+    }
+
+    fn load_matrices(
+        &mut self,
+        operand: &Operand,
+        storage: &Storage,
+        plan: MatrixLoads,
+    ) -> Result<BTreeMap<Vec<u32>, Fragment>, LowerError> {
+        let points = self.points(&plan.layout, &operand.axes, None);
+        let shape = if plan.transposed { ".trans" } else { "" };
+        let name = format!(
+            "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x{}{shape}.b16",
+            plan.count
+        );
+        let mut found = BTreeMap::new();
+        for r in 0..points.registers() {
+            let Some(at) = points.at(r) else { continue };
+            let address = self.element(&points, &at, operand.access, storage, false)?;
+            let words = self
+                .e
+                .call_many(&name, &[address], &vec![Ty::I32; plan.count as usize]);
+            let key = spread::register_part(&plan.layout, r);
+            if operand.is_rows || plan.second.is_none() {
+                found.insert(key, Fragment { words, rest: None });
+                continue;
+            }
+            let mut next = key.clone();
+            if let Some((axis, bit)) = &plan.second {
+                let n = spread::out_index(&plan.layout, axis)
+                    .ok_or_else(|| unsupported("bug: a fragment has no axis".to_owned()))?;
+                next[n] |= 1 << bit;
+            }
+            found.insert(
+                key,
+                Fragment {
+                    words: words[..2].to_vec(),
+                    rest: None,
+                },
+            );
+            found.insert(
+                next,
+                Fragment {
+                    words: words[2..].to_vec(),
+                    rest: None,
+                },
+            );
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,407 @@
+//! Lowers a placed kernel statement by statement.
+
+mod contract;
+mod expr;
+mod matrix;
+mod outer;
+mod pipeline;
+mod points;
+mod reduce;
+mod scan;
+mod shared;
+mod sync;
+mod transfer;
+
+use crate::emit::{Cmp, Emit, Ty, Val};
+use crate::functions::Accuracy;
+use crate::index::Scope;
+use crate::place::{Home, Placement, place};
+use crate::visit::{self, Key};
+use crate::{LowerError, Options, Param, PtxKernel, spread};
+use mixc_ir::{DType, Ix, Name};
+use mixc_tile::ranges::Interval;
+use mixc_tile::{Access, Compare, Cond, Kernel, Stmt};
+use std::collections::{HashMap, HashSet};
+use sync::Hazards;
+
+/// Turns a kernel into MLIR.
+///
+/// # Errors
+/// If its tiles do not fit into shared memory, or it uses what PTX code cannot do.
+pub fn lower(kernel: &Kernel, options: &Options) -> Result<PtxKernel, LowerError> {
+    let placement = place(kernel, options)?;
+    let mut lower = Lower::new(kernel, options, placement);
+    let named = |e: LowerError| match e {
+        LowerError::Unsupported { what, .. } => LowerError::Unsupported {
+            kernel: kernel.name.clone(),
+            what,
+        },
+        other => other,
+    };
+    lower.prologue().map_err(named)?;
+    lower.block(&kernel.body).map_err(named)?;
+    Ok(lower.finish())
+}
+
+pub(crate) struct Lower<'k> {
+    e: Emit,
+    kernel: &'k Kernel,
+    options: &'k Options,
+    placement: Placement,
+    accuracy: Accuracy,
+    scope: Scope,
+    scalars: HashMap<Name, Val>,
+    pointers: HashMap<Name, Val>,
+    /// Strides in elements, I64.
+    strides: HashMap<(Name, usize), Val>,
+    lane: Val,
+    warp: Val,
+    thread: Val,
+    shared: Val,
+    /// By buffer in registers: a stack slot for each register.
+    registers: Vec<Vec<Val>>,
+    /// By slot of shared memory: where its current stage begins, if it has several.
+    stages: HashMap<usize, Val>,
+    hazards: Hazards,
+    /// Register buffers whose copy in shared memory is behind.
+    dirty: HashSet<usize>,
+    params: Vec<Param>,
+    arguments: Vec<String>,
+}
+
+impl<'k> Lower<'k> {
+    fn new(kernel: &'k Kernel, options: &'k Options, placement: Placement) -> Lower<'k> {
+        let mut e = Emit::new();
+        let half = kernel
+            .tensors
+            .iter()
+            .any(|t| matches!(t.dtype, DType::Bf16 | DType::F16));
+        let placeholder = e.i32(0);
+        let hazards = Hazards::new(&placement.slots);
+        Lower {
+            e,
+            kernel,
+            options,
+            accuracy: if half {
+                Accuracy::Fast
+            } else {
+                Accuracy::Full
+            },
+            scope: Scope::default(),
+            scalars: HashMap::new(),
+            pointers: HashMap::new(),
+            strides: HashMap::new(),
+            lane: placeholder,
+            warp: placeholder,
+            thread: placeholder,
+            shared: placeholder,
+            registers: vec![],
+            stages: HashMap::new(),
+            hazards,
+            dirty: HashSet::new(),
+            params: vec![],
+            arguments: vec![],
+            placement,
+        }
+    }
+
+    fn argument(&mut self, param: Param, ty: Ty) -> Val {
+        let v = self.e.fresh(ty);
+        self.arguments.push(format!("{v}: {}", ty.text()));
+        self.params.push(param);
+        v
+    }
+
+    /// Parameters, thread numbers, the coordinates of the grid point, register slots.
+    fn prologue(&mut self) -> Result<(), LowerError> {
+        for tensor in &self.kernel.tensors {
+            let pointer = self.argument(Param::Pointer(tensor.name.clone()), Ty::Global);
+            self.pointers.insert(tensor.name.clone(), pointer);
+            for dim in 0..tensor.shape.len() {
+                if tensor.unit_inner && dim + 1 == tensor.shape.len() {
+                    continue;
+                }
+                let stride = self.argument(
+                    Param::Stride {
+                        tensor: tensor.name.clone(),
+                        dim,
+                    },
+                    Ty::I64,
+                );
+                self.strides.insert((tensor.name.clone(), dim), stride);
+            }
+        }
+        for name in &self.kernel.dims {
+            let v = self.argument(Param::Dim(name.clone()), Ty::I32);
+            let range = Interval::new(0, i64::from(i32::MAX));
+            self.scope.set(Ix::Dim(name.clone()), v, range);
+        }
+        for name in &self.kernel.scalars {
+            let v = self.argument(Param::Scalar(name.clone()), Ty::F32);
+            self.scalars.insert(name.clone(), v);
+        }
+        self.thread = self.e.special("tid.x");
+        let mask = self.e.i32(31);
+        self.lane = self.e.bit_and(self.thread, mask);
+        self.warp = self.e.shr(self.thread, 5);
+        self.shared = self.e.fresh(Ty::Shared);
+        let shared = self.shared;
+        self.e
+            .line(&format!("{shared} = llvm.mlir.addressof @smem : !llvm.ptr<3>"));
+        self.grid()?;
+        for home in &self.placement.homes {
+            let slots = match home {
+                Home::Registers(layout) => (0..spread::registers(layout))
+                    .map(|_| self.e.slot(Ty::F32))
+                    .collect(),
+                Home::Shared => vec![],
+            };
+            self.registers.push(slots);
+        }
+        Ok(())
+    }
+
+    fn grid(&mut self) -> Result<(), LowerError> {
+        let mut rest = self.e.special("ctaid.x");
+        let axes: Vec<_> = self.kernel.grid.iter().collect();
+        for (n, axis) in axes.iter().enumerate().rev() {
+            let value = if n == 0 {
+                rest
+            } else {
+                let extent = self.uniform(&axis.extent)?;
+                let q = self.e.div_natural(rest, extent);
+                let product = self.e.mul(q, extent);
+                let value = self.e.sub(rest, product);
+                rest = q;
+                value
+            };
+            let range = self.scope.range(&axis.extent, &HashMap::new());
+            let hi = if range.hi == i64::MAX {
+                i64::from(i32::MAX)
+            } else {
+                range.hi
+            };
+            self.scope.set(
+                Ix::Axis(axis.name.clone()),
+                value,
+                Interval::new(0, (hi - 1).max(0)),
+            );
+        }
+        Ok(())
+    }
+
+    /// The value of an index that is the same for all threads.
+    fn uniform(&mut self, ix: &Ix) -> Result<Val, LowerError> {
+        self.scope
+            .value(&mut self.e, ix, &|_, _| None, &HashMap::new())
+    }
+
+    fn finish(mut self) -> PtxKernel {
+        self.e.line("llvm.return");
+        let threads = 32u32 << self.placement.warp_bits;
+        let mlir = format!(
+            "module attributes {{gpu.container_module}} {{\ngpu.module @kernels {{\n\
+             llvm.mlir.global external @smem() {{addr_space = 3 : i32, alignment = 1024 : i64}} : !llvm.array<0 x i8>\n\
+             llvm.func @{}({}) attributes {{gpu.kernel, nvvm.kernel, nvvm.reqntid = array<i32: {threads}, 1, 1>}} {{\n{}}}\n}}\n}}\n",
+            self.kernel.name,
+            self.arguments.join(", "),
+            self.e.finish()
+        );
+        PtxKernel {
+            entry: self.kernel.name.clone(),
+            target: self.options.target,
+            mlir,
+            params: self.params,
+            grid: self.kernel.grid.iter().map(|g| g.extent.clone()).collect(),
+            threads,
+            shared_bytes: self.placement.shared_bytes as u32,
+            aligned: self.options.aligned.clone(),
+        }
+    }
+
+    fn block(&mut self, body: &'k [Stmt]) -> Result<(), LowerError> {
+        let mut n = 0;
+        while n < body.len() {
+            let stmt = &body[n];
+            if let Some(pipeline) = self.placement.pipelines.get(&(stmt as Key)).cloned() {
+                self.pipelined(&body[n..n + pipeline.length], &pipeline)?;
+                n += pipeline.length;
+                continue;
+            }
+            self.stmt(stmt)?;
+            n += 1;
+        }
+        Ok(())
+    }
+
+    fn stmt(&mut self, stmt: &'k Stmt) -> Result<(), LowerError> {
+        match stmt {
+            Stmt::For { .. } => self.plain_loop(stmt),
+            Stmt::If {
+                cond,
+                then,
+                otherwise,
+            } => self.branch(cond, then, otherwise),
+            Stmt::Load { .. } => self.load(stmt),
+            Stmt::Store { .. } => self.store(stmt),
+            Stmt::Map { .. } => self.map(stmt),
+            Stmt::Reduce { .. } => self.reduce(stmt),
+            Stmt::Contract { .. } => self.contract(stmt),
+            Stmt::Scan { .. } => self.scan(stmt),
+        }
+    }
+
+    fn branch(
+        &mut self,
+        cond: &Cond,
+        then: &'k [Stmt],
+        otherwise: &'k [Stmt],
+    ) -> Result<(), LowerError> {
+        self.flush_all();
+        let left = self.uniform(&cond.left)?;
+        let right = self.uniform(&cond.right)?;
+        let compare = match cond.compare {
+            Compare::Lt => Cmp::Lt,
+            Compare::Le => Cmp::Le,
+            Compare::Eq => Cmp::Eq,
+        };
+        let holds = self.e.icmp(compare, left, right);
+        let before = self.hazards.clone();
+        self.e.open_if(holds);
+        self.block(then)?;
+        self.flush_all();
+        let after = std::mem::replace(&mut self.hazards, before);
+        self.e.open_else();
+        self.block(otherwise)?;
+        self.flush_all();
+        self.e.close();
+        self.hazards.join(&after);
+        Ok(())
+    }
+
+    /// A loop without prefetching.
+    fn plain_loop(&mut self, stmt: &'k Stmt) -> Result<(), LowerError> {
+        let Stmt::For {
+            var,
+            lo,
+            hi,
+            reverse,
+            body,
+        } = stmt
+        else {
+            return Ok(());
+        };
+        let (low, high) = (self.uniform(lo)?, self.uniform(hi)?);
+        self.flush_all();
+        let counter = self.e.open_for(low, high);
+        self.bind_loop(var, lo, hi, low, high, counter, *reverse);
+        if self.touches_shared(body) {
+            self.barrier();
+        }
+        self.block(body)?;
+        self.end_of_turn(stmt, body);
+        self.e.close();
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn bind_loop(
+        &mut self,
+        var: &Name,
+        lo: &Ix,
+        hi: &Ix,
+        low: Val,
+        high: Val,
+        counter: Val,
+        reverse: bool,
+    ) {
+        let value = if reverse {
+            let one = self.e.i32(1);
+            let sum = self.e.add(low, high);
+            let last = self.e.sub(sum, one);
+            self.e.sub(last, counter)
+        } else {
+            counter
+        };
+        let none = HashMap::new();
+        let (low, high) = (self.scope.range(lo, &none), self.scope.range(hi, &none));
+        let range = Interval::new(
+            low.lo.max(-(1 << 31)),
+            high.hi.min(i64::from(i32::MAX)) - 1,
+        );
+        self.scope.set(Ix::Axis(var.clone()), value, range);
+    }
+
+    /// Whether anything in these statements needs the threads to wait for each other.
+    fn touches_shared(&self, body: &[Stmt]) -> bool {
+        let mut found = false;
+        visit::each(body, &mut |stmt| {
+            let mut buffers = visit::reads(stmt);
+            buffers.extend(visit::written(stmt));
+            found |= buffers
+                .iter()
+                .any(|a| self.placement.storage[visit::index(a.buf)].is_some());
+            found |= self.placement.scratch.contains_key(&(stmt as Key));
+            if let Stmt::Store { tensor, .. } | Stmt::Load { tensor, .. } = stmt {
+                found |= self.is_scratch(tensor);
+            }
+        });
+        found
+    }
+
+    /// Copies in shared memory that the next turn of the loop, or what comes after, may read are brought up to date.
+    fn end_of_turn(&mut self, stmt: &'k Stmt, body: &'k [Stmt]) {
+        let mut dirty: Vec<usize> = self.dirty.iter().copied().collect();
+        dirty.sort_unstable();
+        for buf in dirty {
+            if self.is_carried(stmt, body, buf) {
+                self.flush(buf);
+            } else {
+                self.dirty.remove(&buf);
+            }
+        }
+    }
+
+    fn is_carried(&self, stmt: &Stmt, body: &[Stmt], buf: usize) -> bool {
+        let count = |body: &[Stmt]| {
+            let (mut n, mut first_writes) = (0, None);
+            visit::each(body, &mut |s| {
+                let reads = visit::reads(s).iter().any(|a| visit::index(a.buf) == buf);
+                let writes = visit::written(s).is_some_and(|d| visit::index(d.buf) == buf);
+                if reads || writes {
+                    n += 1;
+                    first_writes
+                        .get_or_insert(writes && !reads && !visit::accumulates(s));
+                }
+            });
+            (n, first_writes.unwrap_or(true))
+        };
+        let _ = stmt;
+        let (inside, local) = count(body);
+        let (everywhere, _) = count(&self.kernel.body);
+        !local || inside != everywhere
+    }
+
+    fn tensor(&self, name: &Name) -> Result<&'k mixc_tile::TensorArg, LowerError> {
+        let found = self.kernel.tensors.iter().find(|t| t.name == *name);
+        found.ok_or_else(|| unsupported(format!("the tensor {name} is not declared")))
+    }
+
+    /// Whether a tensor is written by this kernel, so that the order of accesses matters.
+    fn is_scratch(&self, tensor: &Name) -> bool {
+        let declared = self.kernel.tensors.iter().find(|t| t.name == *tensor);
+        declared.is_some_and(|t| t.usage == mixc_tile::Usage::Work)
+    }
+
+    fn storage(&self, access: &Access) -> Result<crate::place::Storage, LowerError> {
+        let found = self.placement.storage[visit::index(access.buf)].clone();
+        found.ok_or_else(|| unsupported("bug: a buffer has no shared memory".to_owned()))
+    }
+}
+
+pub(crate) fn unsupported(what: String) -> LowerError {
+    LowerError::Unsupported {
+        kernel: String::new(),
+        what,
+    }
+}

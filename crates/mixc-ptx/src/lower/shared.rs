@@ -1,0 +1,381 @@
+//! Elements of buffers, in registers and in shared memory.
+
+use super::points::{Coordinate, Points};
+use super::sync::Tensors;
+use super::{Lower, unsupported};
+use crate::emit::{Ty, Val};
+use crate::place::{Elem, Home, Storage};
+use crate::visit;
+use crate::{LowerError, spread};
+use mixc_ir::Name;
+use mixc_layout::Layout;
+use mixc_tile::{Access, Place};
+use std::collections::HashMap;
+
+/// Where a statement finds an operand.
+pub(crate) enum Source {
+    /// In this register for each register of the statement.
+    Registers(Vec<u32>),
+    Shared(Storage),
+}
+
+impl Lower<'_> {
+    /// Where an operand is for a statement spread like `layout`.
+    pub(super) fn source(&self, access: &Access, layout: &Layout) -> Result<Source, LowerError> {
+        if let Home::Registers(held) = &self.placement.homes[visit::index(access.buf)]
+            && let Some(places) = visit::plain(access)
+            && let Some(map) = spread::same_thread(held, &places, layout)
+        {
+            return Ok(Source::Registers(map));
+        }
+        Ok(Source::Shared(self.storage(access)?))
+    }
+
+    /// Makes operands ready: copies in shared memory up to date, other threads' writes visible. `dst` is
+    /// what the statement writes, if that is in shared memory.
+    pub(super) fn ready(
+        &mut self,
+        reads: &[&Access],
+        layout: &Layout,
+        dst: Option<&Access>,
+        tensors: Tensors,
+    ) -> Result<(), LowerError> {
+        let mut slots = vec![];
+        for access in reads {
+            if let Source::Shared(storage) = self.source(access, layout)? {
+                self.flush_if_dirty(visit::index(access.buf));
+                slots.push(storage.slot);
+            }
+        }
+        let mut writes = vec![];
+        if let Some(dst) = dst
+            && self.placement.homes[visit::index(dst.buf)] == Home::Shared
+        {
+            writes.push(self.storage(dst)?.slot);
+        }
+        self.touch(&slots, &writes, tensors);
+        Ok(())
+    }
+
+    fn flush_if_dirty(&mut self, buf: usize) {
+        if self.dirty.contains(&buf) {
+            self.flush(buf);
+        }
+    }
+
+    pub(super) fn flush_all(&mut self) {
+        let mut dirty: Vec<usize> = self.dirty.iter().copied().collect();
+        dirty.sort_unstable();
+        for buf in dirty {
+            self.flush(buf);
+        }
+    }
+
+    /// Writes a register buffer to its copy in shared memory.
+    pub(super) fn flush(&mut self, buf: usize) {
+        self.dirty.remove(&buf);
+        let (Home::Registers(layout), Some(storage)) = (
+            self.placement.homes[buf].clone(),
+            self.placement.storage[buf].clone(),
+        ) else {
+            return;
+        };
+        self.touch(&[], &[storage.slot], Tensors::default());
+        let axes: Vec<(Name, usize)> = self.kernel.bufs[buf]
+            .shape
+            .iter()
+            .enumerate()
+            .map(|(d, n)| (d.to_string().into(), *n))
+            .collect();
+        let points = self.points(&layout, &axes, None);
+        let slots = self.registers[buf].clone();
+        let values: Vec<Val> = slots.iter().map(|s| self.e.load(*s, Ty::F32)).collect();
+        let places: Vec<Place> = axes.iter().map(|(n, _)| Place::Axis(n.clone())).collect();
+        let access = Access {
+            buf: mixc_tile::BufId(buf as u32),
+            places,
+        };
+        // The places are the buffer's own axes, so that nothing can be missing.
+        self.write_shared(&points, &access, &storage, &values)
+            .unwrap_or_else(|e| panic!("bug: {e}"));
+    }
+
+    /// Writes a value for each register of a layout to shared memory, each element once.
+    pub(super) fn write_shared(
+        &mut self,
+        points: &Points,
+        access: &Access,
+        storage: &Storage,
+        values: &[Val],
+    ) -> Result<(), LowerError> {
+        let writer = self.writer(&points.layout);
+        let constant = self.e.constant(writer);
+        if constant.is_none() {
+            self.e.open_if(writer);
+        }
+        let pairs = self.pairs(points, access, storage);
+        for r in 0..points.registers() {
+            if pairs && r % 2 == 1 {
+                continue;
+            }
+            let Some(at) = points.at(r) else { continue };
+            let inside = self.inside(points, &at, &|_| true);
+            let guarded = self.e.constant(inside).is_none();
+            if guarded {
+                self.e.open_if(inside);
+            }
+            let address = self.element(points, &at, access, storage, false)?;
+            if pairs {
+                let (a, b) = (values[r as usize], values[r as usize + 1]);
+                if storage.elem == Elem::F32 {
+                    self.e.store_vector(&[a, b], address);
+                } else {
+                    let both = self.pack(storage.elem, a, b);
+                    self.e.store(both, address);
+                }
+            } else {
+                let value = self.to_elem(storage.elem, values[r as usize]);
+                self.e.store(value, address);
+            }
+            if guarded {
+                self.e.close();
+            }
+        }
+        if constant.is_none() {
+            self.e.close();
+        }
+        Ok(())
+    }
+
+    /// Whether registers 2n and 2n + 1 are neighbours in a row of shared memory, at an even place.
+    fn pairs(&self, points: &Points, access: &Access, storage: &Storage) -> bool {
+        let Some(Place::Axis(inner)) = access.places.get(storage.inner) else {
+            return false;
+        };
+        let Some(axis) = spread::out_index(&points.layout, inner) else {
+            return false;
+        };
+        let layout = &points.layout;
+        layout.in_bits(mixc_layout::REGISTER) > 0
+            && storage.shape[storage.inner].is_multiple_of(2)
+            && layout
+                .basis(mixc_layout::REGISTER, 0)
+                .iter()
+                .enumerate()
+                .all(|(n, v)| *v == u32::from(n == axis))
+    }
+
+    /// The address of an element in shared memory.
+    pub(super) fn element(
+        &mut self,
+        points: &Points,
+        at: &[Coordinate],
+        access: &Access,
+        storage: &Storage,
+        clamp: bool,
+    ) -> Result<Val, LowerError> {
+        let mut coordinates = vec![];
+        for place in &access.places {
+            coordinates.push(match place {
+                Place::Axis(name) => {
+                    let (n, c) = points.coordinate_of(at, name).ok_or_else(|| {
+                        unsupported(format!("bug: the axis {name} has no coordinate"))
+                    })?;
+                    if clamp {
+                        self.clamped(points, at, n)
+                    } else {
+                        self.coordinate(c)
+                    }
+                }
+                Place::At(ix) => self.uniform(ix)?,
+            });
+        }
+        if coordinates.is_empty() {
+            coordinates.push(self.e.i32(0));
+        }
+        Ok(self.address(storage, &coordinates))
+    }
+
+    /// The address of the element with these coordinates, one for each dimension.
+    pub(super) fn address(&mut self, storage: &Storage, coordinates: &[Val]) -> Val {
+        let mut row = self.e.i32(0);
+        for (dim, c) in coordinates.iter().enumerate() {
+            if dim != storage.inner {
+                let stride = self.e.i32(storage.row_stride(dim) as i32);
+                let part = self.e.mul(*c, stride);
+                row = self.e.add(row, part);
+            }
+        }
+        self.row_address(storage, row, coordinates[storage.inner])
+    }
+
+    pub(super) fn row_address(&mut self, storage: &Storage, row: Val, inner: Val) -> Val {
+        let shift = storage.elem.bytes().trailing_zeros();
+        let mut within = self.e.shl(inner, shift);
+        if storage.mask != 0 {
+            let high = self.e.shr(row, storage.shift);
+            let mask = self.e.i32(storage.mask as i32);
+            let bits = self.e.bit_and(high, mask);
+            let bits = self.e.shl(bits, 4);
+            within = self.e.bit_xor(within, bits);
+        }
+        let pitch = self.e.i32(storage.pitch as i32);
+        let start = self.e.mul(row, pitch);
+        let offset = self.e.add(start, within);
+        let base = self.slot_base(storage.slot);
+        self.e.offset(base, offset)
+    }
+
+    /// Where the current stage of a slot begins.
+    pub(super) fn slot_base(&mut self, slot: usize) -> Val {
+        let fixed = self.e.i32(self.placement.slots[slot].offset as i32);
+        let base = self.e.offset(self.shared, fixed);
+        match self.stages.get(&slot).copied() {
+            Some(stage) => self.e.offset(base, stage),
+            None => base,
+        }
+    }
+
+    pub(super) fn read_address(&mut self, elem: Elem, address: Val) -> Val {
+        match elem {
+            Elem::F32 => self.e.load(address, Ty::F32),
+            _ => {
+                let bits = self.e.load(address, Ty::I16);
+                self.widen_half(elem, bits)
+            }
+        }
+    }
+
+    /// 16 bits as f32.
+    pub(super) fn widen_half(&mut self, elem: Elem, bits: Val) -> Val {
+        if elem == Elem::Bf16 {
+            let wide = self.e.zext16(bits);
+            let high = self.e.shl(wide, 16);
+            return self.e.from_bits(high);
+        }
+        self.e
+            .asm("cvt.f32.f16 $0, $1;", "=f,h", &[bits], &[Ty::F32], false)[0]
+    }
+
+    /// An f32 rounded to an element type, as it is stored.
+    pub(super) fn to_elem(&mut self, elem: Elem, value: Val) -> Val {
+        let text = match elem {
+            Elem::F32 => return value,
+            Elem::Bf16 => "cvt.rn.bf16.f32 $0, $1;",
+            Elem::F16 => "cvt.rn.f16.f32 $0, $1;",
+        };
+        self.e.asm(text, "=h,f", &[value], &[Ty::I16], false)[0]
+    }
+
+    /// Two values as 16-bit ones in one word, `low` in the low half.
+    pub(super) fn pack(&mut self, elem: Elem, low: Val, high: Val) -> Val {
+        let text = match elem {
+            Elem::F16 => "cvt.rn.f16x2.f32 $0, $1, $2;",
+            _ => "cvt.rn.bf16x2.f32 $0, $1, $2;",
+        };
+        self.e
+            .asm(text, "=r,f,f", &[high, low], &[Ty::I32], false)[0]
+    }
+
+    pub(super) fn read_register(&mut self, access: &Access, register: u32) -> Val {
+        let slot = self.registers[visit::index(access.buf)][register as usize];
+        self.e.load(slot, Ty::F32)
+    }
+
+    /// Takes over the results of a statement spread like `points`: into registers where they are already in place,
+    /// else through shared memory.
+    pub(super) fn write_result(
+        &mut self,
+        points: &Points,
+        dst: &Access,
+        values: &[Val],
+    ) -> Result<(), LowerError> {
+        let buf = visit::index(dst.buf);
+        let Home::Registers(held) = self.placement.homes[buf].clone() else {
+            let storage = self.storage(dst)?;
+            return self.write_shared(points, dst, &storage, values);
+        };
+        let places = visit::plain(dst)
+            .ok_or_else(|| unsupported("bug: part of a register buffer is written".to_owned()))?;
+        let shape = self.kernel.bufs[buf].shape.clone();
+        let made = spread::of_buffer(&points.layout, &places, &shape);
+        let own: Vec<Name> = made.outs().map(|(n, _)| n.into()).collect();
+        if let Some(map) = spread::same_thread(&made, &own, &held) {
+            for (to, from) in map.iter().enumerate() {
+                let at = spread::register_part(&made, *from);
+                let value = values[spread::register_at(&points.layout, &places, &at) as usize];
+                self.e.store(value, self.registers[buf][to]);
+            }
+            if self.placement.storage[buf].is_some() {
+                self.dirty.insert(buf);
+            }
+            return Ok(());
+        }
+        let storage = self.storage(dst)?;
+        self.touch(&[], &[storage.slot], Tensors::default());
+        self.write_shared(points, dst, &storage, values)?;
+        self.touch(&[storage.slot], &[], Tensors::default());
+        self.dirty.remove(&buf);
+        self.reload(buf, &held, &storage)
+    }
+
+    /// Fills the registers of a buffer from its copy in shared memory.
+    fn reload(&mut self, buf: usize, held: &Layout, storage: &Storage) -> Result<(), LowerError> {
+        let axes: Vec<(Name, usize)> = self.kernel.bufs[buf]
+            .shape
+            .iter()
+            .enumerate()
+            .map(|(d, n)| (d.to_string().into(), *n))
+            .collect();
+        let access = Access {
+            buf: mixc_tile::BufId(buf as u32),
+            places: axes.iter().map(|(n, _)| Place::Axis(n.clone())).collect(),
+        };
+        let points = self.points(held, &axes, None);
+        for r in 0..points.registers() {
+            let Some(at) = points.at(r) else { continue };
+            let address = self.element(&points, &at, &access, storage, true)?;
+            let value = self.read_address(storage.elem, address);
+            self.e.store(value, self.registers[buf][r as usize]);
+        }
+        Ok(())
+    }
+
+    /// One operand of a statement at a register.
+    pub(super) fn operand(
+        &mut self,
+        access: &Access,
+        points: &Points,
+        register: u32,
+        at: &[Coordinate],
+        cache: &mut HashMap<(u32, Vec<u32>), Val>,
+    ) -> Result<Val, LowerError> {
+        match self.source(access, &points.layout)? {
+            Source::Registers(map) => Ok(self.read_register(access, map[register as usize])),
+            Source::Shared(storage) => {
+                // Registers that differ only along axes that the operand lacks read the same element.
+                let own: Vec<u32> = access
+                    .places
+                    .iter()
+                    .map(|p| match p {
+                        Place::Axis(name) => {
+                            points.coordinate_of(at, name).map_or(0, |(_, c)| c.fixed)
+                        }
+                        Place::At(_) => 0,
+                    })
+                    .collect();
+                let at_only = access.places.iter().all(|p| matches!(p, Place::Axis(_)));
+                let key = (access.buf.0, own);
+                if at_only && let Some(v) = cache.get(&key) {
+                    return Ok(*v);
+                }
+                let address = self.element(points, at, access, &storage, true)?;
+                let value = self.read_address(storage.elem, address);
+                if at_only {
+                    cache.insert(key, value);
+                }
+                Ok(value)
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Which buffers live in registers, in which layout, and how statements are spread.
+
+use super::{Home, Product, contiguous_axis};
+use crate::spread::{self, Bit};
+use crate::visit::{self, Key};
+use mixc_ir::Name;
+use mixc_layout::Layout;
+use mixc_tile::{Access, BufId, Kernel, Stmt};
+use std::collections::HashMap;
+
+/// A statement holds at most this many points of its tile in a thread's registers at a time, where it
+/// can loop over the others.
+const UNROLL: u32 = 32;
+
+pub(crate) struct Homes<'k> {
+    kernel: &'k Kernel,
+    products: &'k HashMap<Key, Product>,
+    warp_bits: u32,
+    pub homes: Vec<Home>,
+    /// Buffers of which some access is not the whole tile: they stay in shared memory.
+    fixed: Vec<bool>,
+}
+
+impl<'k> Homes<'k> {
+    pub fn new(
+        kernel: &'k Kernel,
+        products: &'k HashMap<Key, Product>,
+        warp_bits: u32,
+    ) -> Homes<'k> {
+        let mut fixed = vec![false; kernel.bufs.len()];
+        visit::each(&kernel.body, &mut |stmt| {
+            let extents: HashMap<Name, usize> = visit::axes(stmt).into_iter().collect();
+            let mut accesses = visit::reads(stmt);
+            accesses.extend(visit::written(stmt));
+            for access in accesses {
+                let shape = &kernel.bufs[visit::index(access.buf)].shape;
+                let whole = visit::plain(access).is_some_and(|names| {
+                    let distinct = names
+                        .iter()
+                        .enumerate()
+                        .all(|(n, a)| !names[..n].contains(a));
+                    distinct && names.iter().zip(shape).all(|(a, n)| extents.get(a) == Some(n))
+                });
+                fixed[visit::index(access.buf)] |= !whole;
+            }
+            if let Stmt::Load { dst, .. } = stmt {
+                fixed[visit::index(dst.buf)] = true;
+            }
+        });
+        Homes {
+            kernel,
+            products,
+            warp_bits,
+            homes: vec![Home::Shared; kernel.bufs.len()],
+            fixed,
+        }
+    }
+
+    pub fn solve(mut self) -> Homes<'k> {
+        let mut stmts = vec![];
+        visit::each(&self.kernel.body, &mut |stmt| stmts.push(stmt));
+        for stmt in &stmts {
+            if let Some(product) = self.products.get(&(*stmt as Key)) {
+                let layout = accumulator(product, self.warp_bits);
+                self.settle(&product.dst, &layout);
+            }
+        }
+        self.spread_from_operands(&stmts);
+        for stmt in &stmts {
+            if let Some(product) = self.products.get(&(*stmt as Key))
+                && product.unit.is_matrix()
+                && self.only_rows(product.rows.buf, &stmts)
+            {
+                let layout = rows_operand(product, self.warp_bits);
+                self.settle(&product.rows, &layout);
+            }
+        }
+        self.spread_from_operands(&stmts);
+        self
+    }
+
+    /// Elementwise statements and reductions write to registers if they read a tile that covers all their axes there.
+    fn spread_from_operands(&mut self, stmts: &[&'k Stmt]) {
+        loop {
+            let before = self.registers();
+            for stmt in stmts {
+                if let Stmt::Map { dst, .. } | Stmt::Reduce { dst, .. } = stmt
+                    && let Some(layout) = self.operand_layout(stmt)
+                {
+                    self.settle(dst, &layout);
+                }
+            }
+            if self.registers() == before {
+                return;
+            }
+        }
+    }
+
+    fn registers(&self) -> usize {
+        self.homes.iter().filter(|h| **h != Home::Shared).count()
+    }
+
+    /// Puts a buffer into registers unless it has a home there already or cannot be.
+    fn settle(&mut self, access: &Access, layout: &Layout) {
+        let buf = visit::index(access.buf);
+        if self.fixed[buf] || self.homes[buf] != Home::Shared {
+            return;
+        }
+        if let Some(places) = visit::plain(access) {
+            let shape = &self.kernel.bufs[buf].shape;
+            self.homes[buf] = Home::Registers(spread::of_buffer(layout, &places, shape));
+        }
+    }
+
+    /// The layout of the first register operand that has all axes of the statement.
+    fn operand_layout(&self, stmt: &Stmt) -> Option<Layout> {
+        let axes = visit::axes(stmt);
+        visit::reads(stmt).into_iter().find_map(|access| {
+            let Home::Registers(held) = &self.homes[visit::index(access.buf)] else {
+                return None;
+            };
+            let places = visit::plain(access)?;
+            let covers = axes
+                .iter()
+                .all(|(name, n)| *n == 1 || places.contains(name));
+            covers.then(|| spread::of_statement(held, &places, &axes))
+        })
+    }
+
+    /// Whether a buffer is computed elementwise, and nothing but the rows of products reads it.
+    fn only_rows(&self, buf: BufId, stmts: &[&Stmt]) -> bool {
+        stmts.iter().all(|stmt| {
+            let written = visit::written(stmt).is_some_and(|dst| dst.buf == buf);
+            let reads = visit::reads(stmt).iter().filter(|a| a.buf == buf).count();
+            let product = self.products.get(&(*stmt as Key));
+            let as_rows = product.is_some_and(|p| p.rows.buf == buf && p.columns.buf != buf);
+            (!written || matches!(stmt, Stmt::Map { .. })) && (reads == 0 || as_rows)
+        })
+    }
+
+    /// How every computing statement is spread over the threads.
+    pub fn statement_layouts(&self) -> HashMap<Key, Layout> {
+        let mut found = HashMap::new();
+        visit::each(&self.kernel.body, &mut |stmt| {
+            if let Some(layout) = self.statement(stmt) {
+                found.insert(stmt as Key, layout);
+            }
+        });
+        found
+    }
+
+    fn statement(&self, stmt: &Stmt) -> Option<Layout> {
+        let axes = visit::axes(stmt);
+        Some(match stmt {
+            Stmt::For { .. } | Stmt::If { .. } => return None,
+            Stmt::Contract { .. } if let Some(product) = self.products.get(&(stmt as Key)) => {
+                accumulator(product, self.warp_bits)
+            }
+            Stmt::Load { tensor, index, .. } => {
+                let fast = self.fast_axes(&axes, contiguous_axis(self.kernel, &axes, tensor, index));
+                let layout = spread::blocked(&axes, &fast, 0, self.warp_bits);
+                spread::with_loop(&layout, UNROLL, &|_| true)
+            }
+            Stmt::Store { tensor, index, .. } => match self.operand_layout(stmt) {
+                Some(layout) => layout,
+                None => {
+                    let index: Vec<_> = index
+                        .iter()
+                        .map(|ix| mixc_tile::LoadIx::Ix(ix.clone()))
+                        .collect();
+                    let fast = self.fast_axes(&axes, contiguous_axis(self.kernel, &axes, tensor, &index));
+                    let layout = spread::blocked(&axes, &fast, 0, self.warp_bits);
+                    spread::with_loop(&layout, UNROLL, &|_| true)
+                }
+            },
+            Stmt::Map { dst, .. } => {
+                if let Home::Registers(held) = &self.homes[visit::index(dst.buf)] {
+                    let places = visit::plain(dst)?;
+                    return Some(spread::of_statement(held, &places, &axes));
+                }
+                match self.operand_layout(stmt) {
+                    Some(layout) => layout,
+                    None => {
+                        let last = axes.last().map(|(n, _)| n.clone());
+                        let fast = self.fast_axes(&axes, last);
+                        let layout = spread::blocked(&axes, &fast, 0, self.warp_bits);
+                        spread::with_loop(&layout, UNROLL, &|_| true)
+                    }
+                }
+            }
+            Stmt::Reduce { dst, .. } | Stmt::Contract { dst, .. } => {
+                match self.operand_layout(stmt) {
+                    Some(layout) => layout,
+                    None => {
+                        let kept = visit::plain_axes(dst);
+                        let (outer, inner) = split_bits(&axes, |name| kept.contains(name));
+                        let layout = spread::lines(&axes, &outer, &inner, self.warp_bits);
+                        spread::with_loop(&layout, UNROLL, &|name| {
+                            !kept.iter().any(|k| **k == *name)
+                        })
+                    }
+                }
+            }
+            Stmt::Scan { along, .. } => {
+                let (outer, inner) = split_bits(&axes, |name| name != along);
+                spread::lines(&axes, &outer, &inner, self.warp_bits)
+            }
+        })
+    }
+
+    /// All axes, `first` first, then from the last to the first.
+    fn fast_axes(&self, axes: &[(Name, usize)], first: Option<Name>) -> Vec<Name> {
+        let first = first.filter(|f| axes.iter().any(|(n, _)| n == f));
+        let mut order: Vec<Name> = first.iter().cloned().collect();
+        order.extend(
+            axes.iter()
+                .rev()
+                .map(|(n, _)| n.clone())
+                .filter(|n| Some(n) != first.as_ref()),
+        );
+        order
+    }
+
+    /// Register buffers that some reader, or a writer with another layout, needs in shared memory.
+    pub fn mirrored(&self, layouts: &HashMap<Key, Layout>) -> Vec<bool> {
+        let mut mirrored = vec![false; self.homes.len()];
+        visit::each(&self.kernel.body, &mut |stmt| {
+            let Some(layout) = layouts.get(&(stmt as Key)) else {
+                return;
+            };
+            let misplaced = |access: &Access, layout: &Layout| match &self.homes
+                [visit::index(access.buf)]
+            {
+                Home::Registers(held) => visit::plain(access)
+                    .and_then(|places| spread::same_thread(held, &places, layout))
+                    .is_none(),
+                Home::Shared => false,
+            };
+            let in_registers = |a: &Access| self.homes[visit::index(a.buf)] != Home::Shared;
+            match self.products.get(&(stmt as Key)) {
+                Some(p) => {
+                    let rows = rows_operand(p, self.warp_bits);
+                    // Factors of multiply-adds, and columns in any case, are read from shared memory.
+                    let shared_rows = in_registers(&p.rows)
+                        && (!p.unit.is_matrix() || misplaced(&p.rows, &rows));
+                    mirrored[visit::index(p.rows.buf)] |= shared_rows;
+                    mirrored[visit::index(p.columns.buf)] |= in_registers(&p.columns);
+                    mirrored[visit::index(p.dst.buf)] |= misplaced(&p.dst, layout);
+                }
+                None => {
+                    for access in visit::reads(stmt) {
+                        mirrored[visit::index(access.buf)] |= misplaced(access, layout);
+                    }
+                    if let Some(dst) = visit::written(stmt) {
+                        mirrored[visit::index(dst.buf)] |= self.made_elsewhere(dst, layout);
+                    }
+                }
+            }
+        });
+        mirrored
+    }
+
+    /// A result that is not computed where the buffer's registers are goes through shared memory.
+    fn made_elsewhere(&self, dst: &Access, layout: &Layout) -> bool {
+        let buf = visit::index(dst.buf);
+        let (Home::Registers(held), Some(places)) = (&self.homes[buf], visit::plain(dst)) else {
+            return false;
+        };
+        let made = spread::of_buffer(layout, &places, &self.kernel.bufs[buf].shape);
+        !covers(&made, held)
+    }
+}
+
+/// Whether each thread holds in `made` what `held` wants in it.
+pub(crate) fn covers(made: &Layout, held: &Layout) -> bool {
+    let places: Vec<Name> = made.outs().map(|(n, _)| n.into()).collect();
+    spread::same_thread(made, &places, held).is_some()
+}
+
+fn split_bits(axes: &[(Name, usize)], outer: impl Fn(&Name) -> bool) -> (Vec<Bit>, Vec<Bit>) {
+    let side = |wanted: bool| -> Vec<Bit> {
+        // The last axis is the contiguous one as a rule.
+        let chosen: Vec<(Name, usize)> = axes
+            .iter()
+            .rev()
+            .filter(|(n, _)| outer(n) == wanted)
+            .cloned()
+            .collect();
+        spread::bits_of(&chosen)
+    };
+    (side(true), side(false))
+}
+
+fn all_axes(parts: [&[(Name, usize)]; 2]) -> Vec<(Name, usize)> {
+    parts.concat()
+}
+
+/// Bits of composite rows, columns or sums: the last axis is the fastest.
+pub(crate) fn composite(axes: &[(Name, usize)]) -> Vec<Bit> {
+    let reversed: Vec<(Name, usize)> = axes.iter().rev().cloned().collect();
+    spread::bits_of(&reversed)
+}
+
+/// Layout of a product's result over its axes m and n.
+pub(crate) fn accumulator(product: &Product, warp_bits: u32) -> Layout {
+    let axes = all_axes([&product.m, &product.n]);
+    let (m, n) = (composite(&product.m), composite(&product.n));
+    if product.unit.is_matrix() {
+        spread::accumulator(&axes, &m, &n, warp_bits)
+    } else {
+        spread::outer_product(&axes, &m, &n, warp_bits)
+    }
+}
+
+/// Layout of a product's rows over its axes m and k. Warps that share the columns of the result hold copies.
+pub(crate) fn rows_operand(product: &Product, warp_bits: u32) -> Layout {
+    let axes = all_axes([&product.m, &product.k]);
+    let (m, k) = (composite(&product.m), composite(&product.k));
+    spread::a_operand(&axes, &m, &k, product.unit.is_half(), warp_bits)
+}

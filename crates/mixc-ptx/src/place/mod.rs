@@ -1,0 +1,323 @@
+//! Decides where buffers live and how every statement is spread over the threads.
+//!
+//! 1. Matrix products choose their rows ([`products`]) and so the layout of their accumulators.
+//! 2. Elementwise statements and reductions take over the layout of a register operand that has all
+//!    their axes, and what they write lives in registers as well ([`homes`]).
+//! 3. Everything else is in shared memory. A buffer in registers that some reader cannot use as it lies
+//!    has a copy there.
+//! 4. Loads at the top of loops are prefetched ([`pipelines`]); shared memory is given out by
+//!    lifetime ([`memory`]).
+
+mod homes;
+mod memory;
+mod pipelines;
+mod products;
+
+use crate::visit::{self, Key};
+use crate::{LowerError, Options};
+use mixc_ir::{DType, Name};
+use mixc_layout::Layout;
+use mixc_tile::{Kernel, Stmt};
+use std::collections::HashMap;
+
+pub(crate) use homes::{composite, rows_operand};
+pub(crate) use pipelines::Pipeline;
+pub(crate) use products::{Product, Unit};
+
+/// Element type in shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Elem {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl Elem {
+    pub fn bytes(self) -> usize {
+        match self {
+            Elem::F32 => 4,
+            Elem::Bf16 | Elem::F16 => 2,
+        }
+    }
+
+    /// That of a tensor whose values need no more.
+    pub fn of(dtype: DType) -> Elem {
+        match dtype {
+            DType::Bf16 => Elem::Bf16,
+            DType::F16 => Elem::F16,
+            _ => Elem::F32,
+        }
+    }
+}
+
+/// A buffer in shared memory: rows of the dimension `inner`, one for each point of the others in order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Storage {
+    pub elem: Elem,
+    pub shape: Vec<usize>,
+    pub inner: usize,
+    /// Bytes from row to row.
+    pub pitch: usize,
+    /// The 16-byte chunk of an element is XORed with `(row >> shift) & mask`.
+    pub shift: u32,
+    pub mask: u32,
+    pub slot: usize,
+}
+
+impl Storage {
+    pub fn rows(&self) -> usize {
+        let others = (0..self.shape.len()).filter(|d| *d != self.inner);
+        others.map(|d| self.shape[d]).product()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.rows() * self.pitch
+    }
+
+    /// Rows between neighbours along a dimension other than `inner`.
+    pub fn row_stride(&self, dim: usize) -> usize {
+        let after = (dim + 1..self.shape.len()).filter(|d| *d != self.inner);
+        after.map(|d| self.shape[d]).product()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Home {
+    /// Spread over the threads; the outputs of the layout are the dimensions `0`, `1`, ...
+    Registers(Layout),
+    Shared,
+}
+
+/// A piece of shared memory, `stages` times `bytes` long.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Slot {
+    pub bytes: usize,
+    pub stages: usize,
+    pub offset: usize,
+}
+
+pub(crate) struct Placement {
+    /// By buffer.
+    pub homes: Vec<Home>,
+    /// By buffer: its place in shared memory, if it has one.
+    pub storage: Vec<Option<Storage>>,
+    pub slots: Vec<Slot>,
+    /// How the local axes of a statement are spread.
+    pub layouts: HashMap<Key, Layout>,
+    pub products: HashMap<Key, Product>,
+    /// By the first loop of a chain.
+    pub pipelines: HashMap<Key, Pipeline>,
+    /// Scratch of reductions across warps.
+    pub scratch: HashMap<Key, usize>,
+    pub shared_bytes: usize,
+    pub warp_bits: u32,
+}
+
+pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, LowerError> {
+    let warp_bits = options.warps.trailing_zeros();
+    let products = products::choose(kernel, options);
+    let homes = homes::Homes::new(kernel, &products, warp_bits).solve();
+    let layouts = homes.statement_layouts();
+    let mirrored = homes.mirrored(&layouts);
+    let pipelines = pipelines::find(kernel, options, &homes.homes);
+    let mut storage = vec![None; kernel.bufs.len()];
+    for (n, buf) in kernel.bufs.iter().enumerate() {
+        if homes.homes[n] == Home::Shared || mirrored[n] {
+            storage[n] = Some(shape_storage(
+                buf.shape.clone(),
+                element(kernel, &products, n),
+                inner(kernel, &homes.homes[n], n),
+            ));
+        }
+    }
+    let mut placement = Placement {
+        homes: homes.homes,
+        storage,
+        slots: vec![],
+        layouts,
+        products,
+        pipelines,
+        scratch: HashMap::new(),
+        shared_bytes: 0,
+        warp_bits,
+    };
+    memory::allocate(kernel, &mut placement);
+    let available = options.target.limits().shared_per_block as usize;
+    if placement.shared_bytes > available {
+        return Err(LowerError::SharedMemory {
+            kernel: kernel.name.clone(),
+            needed: placement.shared_bytes as u32,
+            available: available as u32,
+            target: options.target,
+        });
+    }
+    Ok(placement)
+}
+
+/// Rows that collide in no bank when eight of them are read at the same chunk: either the number of
+/// chunks is odd, or the chunk is XORed with row bits.
+fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize) -> Storage {
+    let shape = if shape.is_empty() { vec![1] } else { shape };
+    let bytes = shape[inner] * elem.bytes();
+    let pitch = if bytes < 16 {
+        bytes.next_power_of_two()
+    } else {
+        bytes.next_multiple_of(16)
+    };
+    let chunks = pitch / 16;
+    let (shift, mask) = match chunks {
+        0 => (0, 0),
+        c if c % 8 == 0 => (0, 7),
+        c if c % 4 == 0 => (1, 3),
+        c if c % 2 == 0 => (2, 1),
+        _ => (0, 0),
+    };
+    let rows: usize = shape.iter().product::<usize>() / shape[inner].max(1);
+    let (shift, mask) = if rows > 1 { (shift, mask) } else { (0, 0) };
+    Storage {
+        elem,
+        shape,
+        inner,
+        pitch,
+        shift,
+        mask,
+        slot: usize::MAX,
+    }
+}
+
+/// 16 bits where that loses nothing (loaded from such tensors), or where all readers are matrix products in
+/// that type.
+fn element(kernel: &Kernel, products: &HashMap<Key, Product>, buf: usize) -> Elem {
+    let mut loaded: Option<Elem> = None;
+    let mut only_loaded = true;
+    let mut read_by: Vec<Option<Unit>> = vec![];
+    visit::each(&kernel.body, &mut |stmt| {
+        if let Some(dst) = visit::written(stmt)
+            && visit::index(dst.buf) == buf
+        {
+            match stmt {
+                Stmt::Load { tensor, .. } => {
+                    let dtype = kernel.tensors.iter().find(|t| t.name == *tensor);
+                    let elem = dtype.map_or(Elem::F32, |t| Elem::of(t.dtype));
+                    only_loaded &= loaded.is_none_or(|e| e == elem);
+                    loaded = Some(elem);
+                }
+                _ => only_loaded = false,
+            }
+        }
+        if visit::reads(stmt).iter().any(|a| visit::index(a.buf) == buf) {
+            read_by.push(products.get(&(stmt as Key)).map(|p| p.unit));
+        }
+    });
+    if only_loaded {
+        return loaded.unwrap_or(Elem::F32);
+    }
+    let first = read_by.first().copied().flatten();
+    match first {
+        Some(Unit::Bf16) if read_by.iter().all(|u| *u == first) => Elem::Bf16,
+        Some(Unit::F16) if read_by.iter().all(|u| *u == first) => Elem::F16,
+        _ => Elem::F32,
+    }
+}
+
+/// The dimension that is contiguous in shared memory: the one that is contiguous in the tensor it is loaded from,
+/// else the one whose neighbours a thread holds.
+fn inner(kernel: &Kernel, home: &Home, buf: usize) -> usize {
+    let rank = kernel.bufs[buf].shape.len();
+    let mut found = None;
+    visit::each(&kernel.body, &mut |stmt| {
+        if let Stmt::Load {
+            dst, tensor, index, ..
+        } = stmt
+            && visit::index(dst.buf) == buf
+            && let Some(axis) = contiguous_axis(kernel, &visit::axes(stmt), tensor, index)
+        {
+            found = dst
+                .places
+                .iter()
+                .position(|p| *p == mixc_tile::Place::Axis(axis.clone()));
+        }
+    });
+    if let Some(dim) = found {
+        return dim;
+    }
+    if let Home::Registers(layout) = home
+        && layout.in_bits(mixc_layout::REGISTER) > 0
+    {
+        let basis = layout.basis(mixc_layout::REGISTER, 0);
+        if let Some(dim) = basis.iter().position(|v| *v == 1) {
+            return dim;
+        }
+    }
+    rank.saturating_sub(1)
+}
+
+/// The local axis along which a load reads neighbours in memory.
+pub(crate) fn contiguous_axis(
+    kernel: &Kernel,
+    axes: &[(Name, usize)],
+    tensor: &Name,
+    index: &[mixc_tile::LoadIx],
+) -> Option<Name> {
+    let declared = kernel.tensors.iter().find(|t| t.name == *tensor)?;
+    if !declared.unit_inner {
+        return None;
+    }
+    let mixc_tile::LoadIx::Ix(last) = index.last()? else {
+        return None;
+    };
+    let affine = last.affine()?;
+    let mut local = axes
+        .iter()
+        .filter(|(name, _)| affine.terms.contains_key(name));
+    let (first, _) = local.next()?;
+    let alone = local.next().is_none() && affine.coefficient(first) == mixc_ir::Ix::Const(1);
+    let elsewhere = index[..index.len() - 1].iter().any(|ix| match ix {
+        mixc_tile::LoadIx::Ix(ix) => ix.axes().contains(first),
+        mixc_tile::LoadIx::Gather(access) => visit::plain_axes(access).contains(first),
+    });
+    (alone && !elsewhere).then(|| first.clone())
+}
+
+/// Whether an index is a multiple of `n` whatever its leaves are.
+pub(crate) fn multiple_of(index: &mixc_ir::Ix, n: i64) -> bool {
+    use mixc_ir::Ix;
+    match index {
+        Ix::Const(value) => value % n == 0,
+        Ix::Mul(a, b) => multiple_of(a, n) || multiple_of(b, n),
+        Ix::Add(a, b) | Ix::Sub(a, b) | Ix::Min(a, b) | Ix::Max(a, b) => {
+            multiple_of(a, n) && multiple_of(b, n)
+        }
+        _ => n == 1,
+    }
+}
+
+/// Elements in 16 bytes, if a load can move its tile in pieces of that size: neighbours in the tensor are
+/// neighbours in the tile, and every piece begins at a multiple of 16 bytes.
+pub(crate) fn pieces(
+    kernel: &Kernel,
+    options: &Options,
+    axes: &[(Name, usize)],
+    tensor: &Name,
+    index: &[mixc_tile::LoadIx],
+) -> Option<(Name, usize)> {
+    let declared = kernel.tensors.iter().find(|t| t.name == *tensor)?;
+    if !matches!(declared.dtype, DType::F32 | DType::Bf16 | DType::F16)
+        || !options.aligned.contains(tensor)
+    {
+        return None;
+    }
+    let axis = contiguous_axis(kernel, axes, tensor, index)?;
+    let (_, extent) = axes.iter().find(|(name, _)| *name == axis)?;
+    let piece = 16 / Elem::of(declared.dtype).bytes();
+    let mixc_tile::LoadIx::Ix(last) = index.last()? else {
+        return None;
+    };
+    let affine = last.affine()?;
+    let aligned = multiple_of(&affine.rest, piece as i64)
+        && affine
+            .terms
+            .iter()
+            .all(|(name, c)| *name == axis || multiple_of(c, piece as i64));
+    (extent % piece == 0 && aligned).then_some((axis, piece))
+}

@@ -1,0 +1,261 @@
+//! Which unit computes a product, and which of its axes are rows.
+
+use crate::visit::{self, Key};
+use crate::{Options, Precision};
+use mixc_ir::{DType, Name};
+use mixc_tile::{Access, Kernel, Stmt};
+use std::collections::HashMap;
+
+/// What multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Unit {
+    Bf16,
+    F16,
+    Tf32,
+    Tf32x3,
+    /// Multiply-adds, tiles of the result in registers.
+    Fma,
+}
+
+impl Unit {
+    pub fn is_half(self) -> bool {
+        matches!(self, Unit::Bf16 | Unit::F16)
+    }
+
+    pub fn is_matrix(self) -> bool {
+        self != Unit::Fma
+    }
+}
+
+/// dst[m, n] (+)= sum over k of rows[m, k] * columns[n, k], each of the three possibly several axes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Product {
+    pub unit: Unit,
+    pub m: Vec<(Name, usize)>,
+    pub n: Vec<(Name, usize)>,
+    pub k: Vec<(Name, usize)>,
+    pub rows: Access,
+    pub columns: Access,
+    pub dst: Access,
+    pub accumulate: bool,
+}
+
+/// Matrix units work on tiles of 16 x 8; below this extent more than half would be padding.
+const SMALLEST: usize = 5;
+
+/// Decides for every product with rows and columns. Others (a matrix and a vector, batches of
+/// products) are sums like any other.
+pub(crate) fn choose(kernel: &Kernel, options: &Options) -> HashMap<Key, Product> {
+    let classes = Classes::of(kernel);
+    let mut found = HashMap::new();
+    visit::each(&kernel.body, &mut |stmt| {
+        if let Some(mut product) = split(stmt) {
+            if classes.score(&product.dst, &product.n) > classes.score(&product.dst, &product.m) {
+                std::mem::swap(&mut product.m, &mut product.n);
+                std::mem::swap(&mut product.rows, &mut product.columns);
+            }
+            product.unit = unit(kernel, options, &product);
+            found.insert(stmt as Key, product);
+        }
+    });
+    found
+}
+
+fn split(stmt: &Stmt) -> Option<Product> {
+    let Stmt::Contract {
+        axes,
+        accumulate,
+        dst,
+        a,
+        b,
+    } = stmt
+    else {
+        return None;
+    };
+    visit::plain(dst)?;
+    let has = |access: &Access, name: &Name| {
+        access
+            .places
+            .contains(&mixc_tile::Place::Axis(name.clone()))
+    };
+    let (mut m, mut n, mut k) = (vec![], vec![], vec![]);
+    for axis in axes {
+        let entry = (axis.name.clone(), axis.extent);
+        match (
+            has(dst, &axis.name),
+            has(a, &axis.name),
+            has(b, &axis.name),
+        ) {
+            (true, true, false) => m.push(entry),
+            (true, false, true) => n.push(entry),
+            (false, true, true) => k.push(entry),
+            _ => return None,
+        }
+    }
+    if m.is_empty() || n.is_empty() || k.is_empty() {
+        return None;
+    }
+    Some(Product {
+        unit: Unit::Fma,
+        m,
+        n,
+        k,
+        rows: a.clone(),
+        columns: b.clone(),
+        dst: dst.clone(),
+        accumulate: *accumulate,
+    })
+}
+
+fn unit(kernel: &Kernel, options: &Options, product: &Product) -> Unit {
+    let size = |axes: &[(Name, usize)]| axes.iter().map(|(_, n)| n).product::<usize>();
+    if size(&product.m) < SMALLEST || size(&product.n) < SMALLEST || size(&product.k) < SMALLEST {
+        return Unit::Fma;
+    }
+    let single = match options.precision {
+        Precision::Fma => Unit::Fma,
+        Precision::Tf32 => Unit::Tf32,
+        Precision::Tf32x3 => Unit::Tf32x3,
+    };
+    let half = kernel.tensors.iter().find_map(|t| match t.dtype {
+        DType::Bf16 => Some(Unit::Bf16),
+        DType::F16 => Some(Unit::F16),
+        _ => None,
+    });
+    match (
+        source(kernel, &product.rows),
+        source(kernel, &product.columns),
+    ) {
+        (Source::Loaded(DType::Bf16), Source::Loaded(DType::Bf16)) => Unit::Bf16,
+        (Source::Loaded(DType::F16), Source::Loaded(DType::F16)) => Unit::F16,
+        (Source::Loaded(DType::F32), _) | (_, Source::Loaded(DType::F32)) => single,
+        (Source::Loaded(_), Source::Loaded(_)) => single,
+        // What was computed is rounded to the type of the tensors. f16 has not the range for any value, so there
+        // it is rounded to tf32, which has f16's mantissa.
+        (Source::Computed, _) | (_, Source::Computed) => match half {
+            Some(Unit::Bf16) => Unit::Bf16,
+            Some(_) => Unit::Tf32,
+            None => single,
+        },
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Loaded(DType),
+    Computed,
+}
+
+fn source(kernel: &Kernel, access: &Access) -> Source {
+    let mut found = None;
+    visit::each(&kernel.body, &mut |stmt| {
+        if visit::written(stmt).is_some_and(|dst| dst.buf == access.buf) {
+            let dtype = match stmt {
+                Stmt::Load { tensor, .. } => kernel
+                    .tensors
+                    .iter()
+                    .find(|t| t.name == *tensor)
+                    .map(|t| t.dtype),
+                _ => None,
+            };
+            found = match (found, dtype) {
+                (None, Some(dtype)) => Some(Source::Loaded(dtype)),
+                (Some(Source::Loaded(old)), Some(dtype)) if old == dtype => {
+                    Some(Source::Loaded(dtype))
+                }
+                _ => Some(Source::Computed),
+            };
+        }
+    });
+    match found {
+        Some(Source::Loaded(d @ (DType::F32 | DType::Bf16 | DType::F16))) => Source::Loaded(d),
+        _ => Source::Computed,
+    }
+}
+
+/// Dimensions of buffers that go together: two tiles used in one elementwise statement have the same axes.
+struct Classes {
+    parent: HashMap<(u32, usize), (u32, usize)>,
+    /// How often a class is a row or column of a result, less twice the times it is summed over.
+    scores: HashMap<(u32, usize), i32>,
+}
+
+impl Classes {
+    fn of(kernel: &Kernel) -> Classes {
+        let mut classes = Classes {
+            parent: HashMap::new(),
+            scores: HashMap::new(),
+        };
+        visit::each(&kernel.body, &mut |stmt| {
+            let mut seen: HashMap<Name, (u32, usize)> = HashMap::new();
+            let mut accesses = visit::reads(stmt);
+            accesses.extend(visit::written(stmt));
+            if matches!(stmt, Stmt::Contract { .. } | Stmt::Load { .. }) {
+                return;
+            }
+            // Vectors are read by tiles of any orientation, so they join nothing.
+            for access in accesses.into_iter().filter(|a| a.places.len() >= 2) {
+                for (d, place) in access.places.iter().enumerate() {
+                    if let mixc_tile::Place::Axis(name) = place {
+                        let here = (access.buf.0, d);
+                        match seen.get(name) {
+                            Some(other) => classes.join(here, *other),
+                            None => {
+                                seen.insert(name.clone(), here);
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        visit::each(&kernel.body, &mut |stmt| {
+            if let Some(p) = split(stmt) {
+                for (access, weight) in [(&p.dst, 1), (&p.rows, -2), (&p.columns, -2)] {
+                    for (d, place) in access.places.iter().enumerate() {
+                        let mixc_tile::Place::Axis(name) = place else {
+                            continue;
+                        };
+                        if weight < 0 && !p.k.iter().any(|(k, _)| k == name) {
+                            continue;
+                        }
+                        let class = classes.root((access.buf.0, d));
+                        *classes.scores.entry(class).or_default() += weight;
+                    }
+                }
+            }
+        });
+        classes
+    }
+
+    fn root(&self, mut at: (u32, usize)) -> (u32, usize) {
+        while let Some(up) = self.parent.get(&at) {
+            at = *up;
+        }
+        at
+    }
+
+    fn join(&mut self, a: (u32, usize), b: (u32, usize)) {
+        let (a, b) = (self.root(a), self.root(b));
+        if a != b {
+            self.parent.insert(a.max(b), a.min(b));
+        }
+    }
+
+    /// How well these axes of a result serve as rows.
+    fn score(&self, dst: &Access, axes: &[(Name, usize)]) -> (i32, usize) {
+        let score = dst
+            .places
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| {
+                axes.iter()
+                    .any(|(n, _)| **p == mixc_tile::Place::Axis(n.clone()))
+            })
+            .map(|(d, _)| {
+                let class = self.root((dst.buf.0, d));
+                self.scores.get(&class).copied().unwrap_or(0)
+            })
+            .sum();
+        (score, axes.iter().map(|(_, n)| n).product())
+    }
+}

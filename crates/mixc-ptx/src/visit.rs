@@ -1,0 +1,120 @@
+//! Walks over the statements of a kernel.
+
+use mixc_ir::Name;
+use mixc_tile::{Access, BufId, Expr, LoadIx, Place, Stmt};
+
+/// A statement by its place in memory: the kernel is not changed while it is lowered.
+pub(crate) type Key = *const Stmt;
+
+/// Calls `f` on every statement, loops before what is in them.
+pub(crate) fn each<'k>(body: &'k [Stmt], f: &mut dyn FnMut(&'k Stmt)) {
+    for stmt in body {
+        f(stmt);
+        match stmt {
+            Stmt::For { body, .. } => each(body, f),
+            Stmt::If {
+                then, otherwise, ..
+            } => {
+                each(then, f);
+                each(otherwise, f);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The accesses that a statement reads, gathers included.
+pub(crate) fn reads(stmt: &Stmt) -> Vec<&Access> {
+    let mut found = vec![];
+    match stmt {
+        Stmt::For { .. } | Stmt::If { .. } => {}
+        Stmt::Load { index, .. } => found.extend(index.iter().filter_map(|ix| match ix {
+            LoadIx::Gather(access) => Some(access),
+            LoadIx::Ix(_) => None,
+        })),
+        Stmt::Store { src: expr, .. }
+        | Stmt::Map { expr, .. }
+        | Stmt::Scan { expr, .. }
+        | Stmt::Reduce { expr, .. } => elements(expr, &mut found),
+        Stmt::Contract { a, b, .. } => found.extend([a, b]),
+    }
+    found
+}
+
+/// Whether the statement also reads what it writes.
+pub(crate) fn accumulates(stmt: &Stmt) -> bool {
+    matches!(
+        stmt,
+        Stmt::Reduce {
+            accumulate: true,
+            ..
+        } | Stmt::Contract {
+            accumulate: true,
+            ..
+        }
+    )
+}
+
+pub(crate) fn written(stmt: &Stmt) -> Option<&Access> {
+    match stmt {
+        Stmt::Load { dst, .. }
+        | Stmt::Map { dst, .. }
+        | Stmt::Scan { dst, .. }
+        | Stmt::Reduce { dst, .. }
+        | Stmt::Contract { dst, .. } => Some(dst),
+        _ => None,
+    }
+}
+
+pub(crate) fn axes(stmt: &Stmt) -> Vec<(Name, usize)> {
+    match stmt {
+        Stmt::Load { axes, .. }
+        | Stmt::Store { axes, .. }
+        | Stmt::Map { axes, .. }
+        | Stmt::Scan { axes, .. }
+        | Stmt::Reduce { axes, .. }
+        | Stmt::Contract { axes, .. } => axes.iter().map(|a| (a.name.clone(), a.extent)).collect(),
+        _ => vec![],
+    }
+}
+
+/// The elements of buffers in an expression.
+pub(crate) fn elements<'e>(expr: &'e Expr, found: &mut Vec<&'e Access>) {
+    match expr {
+        Expr::Const(_) | Expr::Scalar(_) | Expr::Index(_) => {}
+        Expr::Elem(access) => found.push(access),
+        Expr::Add(a, b) | Expr::Mul(a, b) => {
+            elements(a, found);
+            elements(b, found);
+        }
+        Expr::Call(_, args) => args.iter().for_each(|a| elements(a, found)),
+    }
+}
+
+/// The axes of an access, dimension by dimension, if every dimension has one.
+pub(crate) fn plain(access: &Access) -> Option<Vec<Name>> {
+    access
+        .places
+        .iter()
+        .map(|p| match p {
+            Place::Axis(name) => Some(name.clone()),
+            Place::At(_) => None,
+        })
+        .collect()
+}
+
+pub(crate) fn index(buf: BufId) -> usize {
+    buf.0 as usize
+}
+
+/// The axes that index an access, in the order of its dimensions.
+pub(crate) fn plain_axes(access: &Access) -> Vec<Name> {
+    access
+        .places
+        .iter()
+        .filter_map(|p| match p {
+            Place::Axis(name) => Some(name.clone()),
+            Place::At(_) => None,
+        })
+        .collect()
+}
