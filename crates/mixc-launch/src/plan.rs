@@ -142,7 +142,7 @@ pub enum Arg {
     },
     I32(i32),
     I64(i64),
-    F32(f32),
+    F32(#[serde(with = "any_f32")] f32),
     /// A tensor map, 128 bytes by value.
     TensorMap(TensorMap),
 }
@@ -163,6 +163,33 @@ impl Arg {
             Arg::Buffer(buffer) | Arg::BufferAt { buffer, .. } => Some(*buffer),
             Arg::TensorMap(map) => Some(map.buffer),
             Arg::I32(_) | Arg::I64(_) | Arg::F32(_) => None,
+        }
+    }
+}
+
+/// JSON has no infinities and no NaN, so those are words.
+mod any_f32 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(f32),
+        Word(String),
+    }
+
+    pub fn serialize<S: Serializer>(x: &f32, to: S) -> Result<S::Ok, S::Error> {
+        if x.is_finite() {
+            to.serialize_f32(*x)
+        } else {
+            to.serialize_str(&x.to_string())
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
+        match Either::deserialize(from)? {
+            Either::Number(x) => Ok(x),
+            Either::Word(word) => word.parse().map_err(D::Error::custom),
         }
     }
 }

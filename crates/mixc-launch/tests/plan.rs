@@ -287,3 +287,24 @@ fn empty_tensors_are_allowed_everywhere() {
     plan.validate().unwrap();
     assert!(plan.launches[0].is_empty());
 }
+
+#[test]
+fn every_f32_argument_survives_json() {
+    for x in [
+        0.1f32,
+        -0.0,
+        f32::MIN_POSITIVE / 8.0,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+    ] {
+        let text = serde_json::to_string(&Arg::F32(x)).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Arg>(&text).unwrap(),
+            Arg::F32(x),
+            "{text}"
+        );
+    }
+    let nan = serde_json::to_string(&Arg::F32(f32::NAN)).unwrap();
+    assert!(matches!(serde_json::from_str(&nan).unwrap(), Arg::F32(x) if x.is_nan()));
+}
