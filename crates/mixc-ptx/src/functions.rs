@@ -5,15 +5,15 @@
 //! # Error bounds
 //! In units in the last place of the f32 result (512 of them are 2^-15 to 2^-14 of a value). They hold where
 //! every approximation of the hardware is off by as much as documented (PTX ISA, "Floating-Point
-//! Instructions": `ex2` and `div.full` 2 units, `rcp` 1 unit, `sqrt` 2^-23 and `rsqrt` 2^-22.9 of the value,
-//! `lg2` 2^-22 of the larger of the value and 1, `sin` 2^-20.5), all upwards or all downwards. The tests
-//! measure that over dense samples in the simulator, which by itself computes these instructions exactly,
-//! by adding such errors to the PTX text. No hardware was measured.
+//! Instructions": `ex2` 2 units, `rcp` 1 unit, `sqrt` 2^-23 and `rsqrt` 2^-22.9 of the value,
+//! `lg2` 2^-22 of the larger of the value and 1, `sin` 2^-20.5), in any direction. The tests measure that over
+//! dense samples in the simulator, which by itself rounds the exact values of these instructions, by adding
+//! such errors to the PTX text. No hardware was measured.
 //!
 //! | function | full | measured | fast | measured | where |
 //! |---|---|---|---|---|---|
-//! | `recip`, `recip0` | 1 | 0 | 2 | 1.5 | |
-//! | `div` | 1 | 0 | 3 | 2.5 | |
+//! | `recip`, `recip0` | 2 | 1.5 | 2 | 1.5 | fast: below 2^-126: 0 |
+//! | `div` | 1 | 0 | 1 | 0 | |
 //! | `sqrt` | 1 | 0 | 3 | 2.5 | |
 //! | `rsqrt` | 3 | 2.5 | 3 | 2.5 | |
 //! | `exp2` | 5 | 4.5 | 5 | 4.5 | below 2^-126: 0 |
@@ -23,16 +23,16 @@
 //! | `log2` | 2 | 1.4 | 6 | 4.5 | fast: of the larger of the value and 1 |
 //! | `log1p` | 4 | 2.5 | 192 | 174 | |
 //! | `sin`, `cos` | 2 | 1.4 | 768 | 725 | up to 2^20 in size; beyond, digits are lost |
-//! | `tanh` | 4 | 2 | 64 | 36 | |
-//! | `sigmoid` | 6 | 5.7 | 64 | 61 | below 2^-126: 0 |
-//! | `silu` | 6 | 4.8 | 64 | 60 | below 2^-119: 0 |
+//! | `tanh` | 4 | 2.8 | 64 | 36 | |
+//! | `sigmoid` | 8 | 7.7 | 64 | 63 | below 2^-126: 0 |
+//! | `silu` | 8 | 6.8 | 64 | 63 | below 2^-119: 0 |
 //! | `softplus`, `logsigmoid` | 5 | 4.8 | 192 | 168 | below 2^-126: 0 |
 //! | `erf` | 4 | 3.3 | 24 | 19 | |
-//! | `gelu` | 2.5e-7 | | 1.25e-6 | | of the argument |
+//! | `gelu` | 1.25e-7 | 1.06e-7 | 6e-7 | 5.1e-7 | of the argument, absolute |
 //! | `pow` | 5 | 4.5 | 2^-21 of max(1, \|log2 x\|) \|y\| + 1 | | below 2^-126: 0; fast: relative |
-//! | `mod` | 1 | | 1 | | or off by a whole divisor where the quotient rounds to an integer |
+//! | `mod` | 2^-24 | | 2^-24 | | of the divisor, absolute; or off by a whole divisor where the quotient rounds to an integer |
 //!
-//! The others are exact. NaN propagates and infinities give the limits. Fast functions may take subnormal
+//! The others are exact or correctly rounded. NaN propagates and infinities give the limits. Fast functions may take subnormal
 //! arguments for 0.
 
 mod erf;
@@ -112,16 +112,13 @@ pub(crate) fn call(e: &mut Emit, accuracy: Accuracy, f: Func, args: &[Val]) -> V
     let x = args[0];
     match f {
         Func::Sub => e.fsub(x, args[1]),
-        Func::Div => match accuracy {
-            Accuracy::Full => e.fdiv(x, args[1]),
-            Accuracy::Fast => e.call("llvm.nvvm.div.full", &[x, args[1]], Ty::F32),
-        },
+        // Correctly rounded in both accuracies: positions are divided too, and where a quotient is an
+        // integer its floor must not be the integer below.
+        Func::Div => e.fdiv(x, args[1]),
         Func::Pow => power::pow(e, accuracy, x, args[1]),
         Func::Max => e.fmax_nan(x, args[1]),
         Func::Min => e.fmin_nan(x, args[1]),
         Func::Mod => {
-            // Divided exactly in both accuracies: a quotient just below an integer would give a remainder
-            // of a whole divisor instead of 0.
             let q = e.fdiv(x, args[1]);
             let q = floor(e, q);
             let q = e.fneg(q);
@@ -215,7 +212,8 @@ fn sign(e: &mut Emit, x: Val) -> Val {
 
 fn recip(e: &mut Emit, accuracy: Accuracy, x: Val) -> Val {
     match accuracy {
-        Accuracy::Full => e.call("llvm.nvvm.rcp.rn.f", &[x], Ty::F32),
+        // LLVM has no intrinsic for the one that knows subnormal numbers.
+        Accuracy::Full => e.asm("rcp.approx.f32 $0, $1;", "=f,f", &[x], &[Ty::F32], false)[0],
         Accuracy::Fast => rcp(e, x),
     }
 }

@@ -11,10 +11,20 @@ use std::sync::LazyLock;
 
 static ALL: LazyLock<Kernels> = LazyLock::new(|| Kernels::of_all("sm_80"));
 
-/// The kernels as they are, and with the hardware's errors at their most in either direction.
-static MODULES: LazyLock<[Module; 3]> = LazyLock::new(|| {
-    let off = |direction| ALL.changed(|line| off_by_the_most(line, direction)).ready();
-    [ALL.ready(), off(1.0), off(-1.0)]
+/// The kernels as they are, and with the hardware's errors at their most: those of exponentials and of
+/// what takes their results, in either direction each.
+static MODULES: LazyLock<[Module; 5]> = LazyLock::new(|| {
+    let off = |exponentials, others| {
+        ALL.changed(|line| off_by_the_most(line, exponentials, others))
+            .ready()
+    };
+    [
+        ALL.ready(),
+        off(1.0, 1.0),
+        off(1.0, -1.0),
+        off(-1.0, 1.0),
+        off(-1.0, -1.0),
+    ]
 });
 
 /// What an error may be: `ulps` units in the last place of the larger of the exact value and `least`. Where
@@ -124,8 +134,8 @@ const TABLE: &[Row] = &[
     (Func::Ceil, -70.0, 70.0, EXACT, EXACT),
     (Func::Round, -70.0, 70.0, EXACT, EXACT),
     (Func::Relu, -70.0, 70.0, EXACT, EXACT),
-    (Func::Recip, -1e6, 1e6, ulps(1.0), ulps(2.0).flushed()),
-    (Func::RecipOrZero, -1e6, 1e6, ulps(1.0), ulps(2.0).flushed()),
+    (Func::Recip, -1e6, 1e6, ulps(2.0), ulps(2.0).flushed()),
+    (Func::RecipOrZero, -1e6, 1e6, ulps(2.0), ulps(2.0).flushed()),
     (Func::Sqrt, 0.0, 1e6, ulps(1.0), ulps(3.0)),
     (Func::Rsqrt, 0.0, 1e6, ulps(3.0), ulps(3.0)),
     (Func::Exp, -110.0, 100.0, ulps(5.0).flushed(), ulps(64.0).flushed()),
@@ -151,8 +161,8 @@ const TABLE: &[Row] = &[
     (Func::Cos, -1048576.0, 1048576.0, ulps(2.0), ulps(768.0)),
     (Func::Tanh, -12.0, 12.0, ulps(4.0), ulps(64.0)),
     (Func::Tanh, -1.0, 1.0, ulps(4.0), ulps(64.0)),
-    (Func::Sigmoid, -100.0, 40.0, ulps(6.0).flushed(), ulps(64.0).flushed()),
-    (Func::Silu, -100.0, 40.0, ulps(6.0).zero_below(SILU_END), ulps(64.0).zero_below(SILU_END)),
+    (Func::Sigmoid, -100.0, 40.0, ulps(8.0).flushed(), ulps(64.0).flushed()),
+    (Func::Silu, -100.0, 40.0, ulps(8.0).zero_below(SILU_END), ulps(64.0).zero_below(SILU_END)),
     (Func::Softplus, -100.0, 40.0, ulps(5.0).flushed(), ulps(192.0).flushed()),
     (Func::LogSigmoid, -40.0, 100.0, ulps(5.0).flushed(), ulps(192.0).flushed()),
     (Func::Erf, -6.0, 6.0, ulps(4.0), ulps(24.0)),
@@ -182,7 +192,7 @@ fn errors_stay_within_the_stated_bounds() {
 /// 1 + erf(x) cancels for negative x, so the error is one of the argument.
 #[test]
 fn gelu_is_accurate_relative_to_its_argument() {
-    for (accuracy, bound) in [(Accuracy::Full, 2.5e-7), (Accuracy::Fast, 1.25e-6)] {
+    for (accuracy, bound) in [(Accuracy::Full, 1.25e-7), (Accuracy::Fast, 6e-7)] {
         let samples = samples(-10.0, 10.0);
         let mut worst = 0f64;
         for module in MODULES.iter() {
@@ -209,17 +219,15 @@ fn pairs(count: usize, scale: f32) -> Vec<[f32; 3]> {
 }
 
 #[test]
-fn quotients_and_differences_stay_within_their_bounds() {
-    let samples = pairs(20_000, 40.0);
-    for f in [Func::Sub, Func::Max, Func::Min] {
+fn quotients_differences_and_extremes_are_correctly_rounded() {
+    let mut samples = pairs(20_000, 40.0);
+    // Quotients that are integers.
+    samples.extend((1..2000).map(|n| [(n * (n % 13 + 1)) as f32, (n % 13 + 1) as f32, 0.0]));
+    for f in [Func::Div, Func::Sub, Func::Max, Func::Min] {
         for accuracy in [Accuracy::Full, Accuracy::Fast] {
-            assert!(worst(f, accuracy, EXACT, &samples).0 <= 0.5, "{f:?}");
+            let (error, at) = worst(f, accuracy, EXACT, &samples);
+            assert_eq!(error, 0.0, "{f:?} {accuracy:?} at {at:?}");
         }
-    }
-    for (accuracy, bound) in [(Accuracy::Full, 1.0), (Accuracy::Fast, 3.0)] {
-        let (error, at) = worst(Func::Div, accuracy, ulps(bound), &samples);
-        println!("div {accuracy:?}: {error:.2} ulp at {at:?}");
-        assert!(error <= bound, "{error} at {at:?}");
     }
 }
 

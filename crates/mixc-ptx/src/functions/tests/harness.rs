@@ -129,8 +129,8 @@ pub fn run(module: &Module, kernel: &str, args: &[[f32; 3]]) -> Vec<f32> {
 }
 
 /// The hardware's approximations are off by at most a documented amount (PTX ISA, 9.7.3), and the simulator
-/// rounds their exact values. This adds such an error to each of them, all in one direction.
-pub fn off_by_the_most(line: &str, direction: f32) -> String {
+/// rounds their exact values. This adds such an error to each of them, upwards (1) or downwards (-1).
+pub fn off_by_the_most(line: &str, exponentials: f32, others: f32) -> String {
     let mut words = line.split_whitespace();
     let (Some(op), Some(to)) = (words.next(), words.next()) else {
         return format!("{line}\n");
@@ -142,16 +142,23 @@ pub fn off_by_the_most(line: &str, direction: f32) -> String {
     let at_least_one = format!("{size}max.f32 %size, %size, 0f3F800000;\n");
     let one = "mov.f32 %size, 0f3F800000;\n".to_owned();
     let (size, error) = match op {
-        "ex2.approx.ftz.f32" | "div.full.f32" => (power, 2f32.powi(-22)),
-        "rcp.approx.ftz.f32" => (power, 2f32.powi(-23)),
+        "ex2.approx.ftz.f32" => (power, 2f32.powi(-22)),
+        "rcp.approx.ftz.f32" | "rcp.approx.f32" => (power, 2f32.powi(-23)),
         "sqrt.approx.ftz.f32" => (size, 2f32.powi(-23)),
         "rsqrt.approx.ftz.f32" | "rsqrt.approx.f32" => (size, 2f32.powf(-22.9)),
         "lg2.approx.ftz.f32" => (at_least_one, 2f32.powi(-22)),
         "sin.approx.ftz.f32" => (one, 2f32.powf(-20.5)),
         _ => {
-            assert!(!op.contains("approx"), "no error is known for {op}");
+            assert!(
+                !op.contains("approx") && !op.contains("full"),
+                "no error is known for {op}"
+            );
             return format!("{line}\n");
         }
+    };
+    let direction = match op {
+        "ex2.approx.ftz.f32" => exponentials,
+        _ => others,
     };
     // An infinite value stays.
     format!(
