@@ -10,7 +10,7 @@ fn text() -> String {
     let regs: Vec<String> = (0..32).map(|i| format!("%c{i}")).collect();
     let regs = regs.join(", ");
     let mut t = format!(
-        "{}.visible .entry k(.param .align 64 .b8 map_a[128], .param .align 64 .b8 map_b[128], .param .u64 out) {{\n\
+        "{}.visible .entry k(.param .align 64 .b8 map_a[128], .param .align 64 .b8 map_b[128], .param .u64 out)\n.maxnreg 128 {{\n\
          .reg .pred %p<8>;\n.reg .b32 %r<40>;\n.reg .b64 %rd<16>;\n.reg .f32 %c<32>;\n\
          .shared .align 1024 .b8 sa[16384];\n.shared .align 1024 .b8 sb[16384];\n.shared .align 8 .b64 full[2];\n.shared .align 8 .b64 empty[2];\n\
          mov.u32 %r0, %tid.x;\nmov.u32 %r1, sa;\nmov.u32 %r2, sb;\nmov.u32 %r3, full;\nmov.u32 %r4, empty;\nsetp.ne.u32 %p0, %r0, 0;\n@%p0 bra READY;\n\
@@ -26,7 +26,7 @@ fn text() -> String {
          cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r13], [%rd1, {{%r15, 0}}], [%r9];\n\
          cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r14], [%rd3, {{%r15, 0}}], [%r9];\n\
          add.u32 %r5, %r5, 1;\nsetp.lt.u32 %p5, %r5, 4;\n@%p5 bra PRODUCE;\nbra.uni DONE;\n\
-         CONSUMER:\nsetmaxnreg.inc.sync.aligned.u32 232;\n",
+         CONSUMER:\nsetmaxnreg.inc.sync.aligned.u32 216;\n",
         header()
     );
     for i in 0..32 {
@@ -88,7 +88,7 @@ fn launch(text: &str) -> (Report, Vec<f32>, Vec<f32>) {
     let report = run(
         text,
         1,
-        160,
+        256,
         &[map(ma), map(mb), Arg::Buffer(out)],
         &mut memory,
     );
@@ -136,7 +136,7 @@ fn planted_mistakes_in_the_pipeline_are_found() {
             (
                 "and.b32 %r11, %r7, 1;\nWF",
                 "xor.b32 %r11, %r7, 1;\nWF",
-                FindingKind::Race,
+                FindingKind::Deadlock,
             ),
             (arrive, "", FindingKind::Deadlock),
             ("[%r9], 16384;", "[%r9], 8192;", FindingKind::Race),
@@ -178,7 +178,7 @@ fn changed_texts_never_panic() {
             })
         };
         let args = [map(x), map(x), Arg::Buffer(out)];
-        let _ = module.launch("k", [1; 3], [160, 1, 1], 0, &args, &mut memory, &short());
+        let _ = module.launch("k", [1; 3], [256, 1, 1], 0, &args, &mut memory, &short());
     });
     assert!(ran > 10, "only {ran} of the changed texts could run");
 }

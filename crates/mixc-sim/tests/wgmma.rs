@@ -176,6 +176,38 @@ fn planted_mistakes_are_found() {
                 "add.s64 %rd8, %rd6, 1030;",
                 FindingKind::OutOfBounds,
             ),
+            // Accumulators may not be read by arithmetic either, and need a fence when they were.
+            (
+                wait,
+                "add.f32 %f0, %c0, %c1;\nwgmma.wait_group.sync.aligned 0;",
+                FindingKind::ReadBeforeWait,
+            ),
+            (
+                "add.s64 %rd8, %rd6, 2;",
+                "add.s64 %rd8, %rd6, 2;\nmul.f32 %c3, %c3, 0f40000000;",
+                FindingKind::ReadBeforeWait,
+            ),
+            (
+                "wgmma.fence.sync.aligned;",
+                "wgmma.fence.sync.aligned;\nadd.f32 %f0, %c0, %c1;",
+                FindingKind::MissingProxyFence,
+            ),
+            // One warp leaves out, or takes its own way to, what the whole warpgroup does.
+            (
+                wait,
+                "setp.lt.u32 %p3, %t, 96;\n@%p3 wgmma.wait_group.sync.aligned 0;",
+                FindingKind::Divergent,
+            ),
+            (
+                "wgmma.commit_group.sync.aligned;",
+                "setp.lt.u32 %p3, %t, 96;\n@%p3 wgmma.commit_group.sync.aligned;\n@!%p3 wgmma.commit_group.sync.aligned;",
+                FindingKind::Divergent,
+            ),
+            (
+                "add.s64 %rd8, %rd6, 6;",
+                "add.s64 %rd8, %rd6, 6;\nsetp.lt.u32 %p3, %t, 96;\n@%p3 add.s64 %rd8, %rd6, 4;",
+                FindingKind::InvalidOperand,
+            ),
         ],
     );
     // A wrong stride breaks no rule but the numbers.
@@ -240,4 +272,70 @@ fn a_in_registers() {
             assert_eq!(got[t * 4 + i], want);
         }
     }
+}
+
+#[test]
+fn a_warpgroup_has_four_warps() {
+    let report = run(
+        &kernel(0, "", "wgmma.fence.sync.aligned;"),
+        1,
+        96,
+        &[],
+        &mut Memory::new(),
+    );
+    assert_eq!(kinds(&report).len(), 1);
+    assert_eq!(report.findings[0].kind, FindingKind::Divergent);
+    assert!(report.findings[0].message.contains("this one has 3"));
+}
+
+/// A kernel `k` with a directive, in which two warpgroups set their registers.
+fn registers(directive: &str, first: &str, second: &str) -> Report {
+    let text = format!(
+        "{}.visible .entry k()\n{directive}\n{{\n.reg .pred %p;\n.reg .b32 %t;\nmov.u32 %t, %tid.x;\nsetp.lt.u32 %p, %t, 128;\n@%p bra A;\n\
+         {first}\nret;\nA:\n{second}\nret;\n}}\n",
+        header()
+    );
+    run(&text, 1, 256, &[], &mut Memory::new())
+}
+
+#[test]
+fn registers_move_between_warpgroups() {
+    let dec = |n: u32| format!("setmaxnreg.dec.sync.aligned.u32 {n};");
+    let inc = |n: u32| format!("setmaxnreg.inc.sync.aligned.u32 {n};");
+    // What one gives up, the other may take, and no more.
+    clean(&registers(".maxnreg 128", &dec(40), &inc(216)));
+    let report = registers(".maxnreg 128", &dec(40), &inc(224));
+    assert_eq!(report.findings[0].kind, FindingKind::Deadlock);
+    // 65536 / 256 threads is more than a thread can have.
+    clean(&registers(".maxntid 256, 1, 1", &dec(40), &dec(240)));
+    let only = |report: Report, kind, text: &str| {
+        assert_eq!(report.findings.len(), 1, "{:?}", kinds(&report));
+        assert_eq!(report.findings[0].kind, kind);
+        assert!(
+            report.findings[0].message.contains(text),
+            "{}",
+            report.findings[0]
+        );
+    };
+    let invalid = FindingKind::InvalidOperand;
+    only(registers("", &dec(40), ""), invalid, ".maxnreg");
+    only(
+        registers(".maxnreg 64", &dec(72), ""),
+        invalid,
+        "not fewer than 64",
+    );
+    only(
+        registers(".maxnreg 64", &inc(56), ""),
+        invalid,
+        "not more than 64",
+    );
+    let half = "setp.lt.u32 %p, %t, 192;\n@%p setmaxnreg.dec.sync.aligned.u32 40;";
+    only(
+        registers(".maxnreg 64", half, ""),
+        FindingKind::Divergent,
+        "2 of the four warps",
+    );
+    let odd = "setp.lt.u32 %p, %t, 140;\n@%p setmaxnreg.dec.sync.aligned.u32 40;";
+    let report = registers(".maxnreg 64", odd, "");
+    assert!(report.of(FindingKind::Divergent).is_some());
 }

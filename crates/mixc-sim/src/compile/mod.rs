@@ -422,6 +422,12 @@ impl<'a> Compiler<'a> {
             return Err(self.errors);
         }
         let loops = graph::analyse(&mut self.code);
+        let products = self.code.iter().any(|i| matches!(i.op, Op::Wgmma(_)));
+        let accesses = if products {
+            accesses(&self.code)
+        } else {
+            vec![]
+        };
         Ok(Program {
             name: entry.name.clone(),
             params: self.params,
@@ -440,7 +446,25 @@ impl<'a> Compiler<'a> {
             required_threads: entry.required_threads,
             max_threads: entry.max_threads,
             async_proxy: self.async_proxy,
+            accesses,
+            registers: registers(entry),
             unsupported: self.unsupported,
         })
     }
+}
+
+/// Registers of each thread at the start: what `.maxnreg` says, or an equal share of the 65,536 of a
+/// multiprocessor among the threads that launch bounds ask for, in steps of 8 and at most 255 (PTX ISA,
+/// "Performance-Tuning Directives").
+fn registers(entry: &ast::Entry) -> Option<u32> {
+    if entry.max_registers.is_some() {
+        return entry.max_registers;
+    }
+    let threads: u32 = entry
+        .required_threads
+        .or(entry.max_threads)?
+        .iter()
+        .product();
+    let share = 65536 / (threads.max(1) * entry.min_blocks.unwrap_or(1).max(1));
+    Some((share / 8 * 8).min(255))
 }

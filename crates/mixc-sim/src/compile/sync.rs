@@ -27,10 +27,9 @@ impl Compiler<'_> {
             }
             "elect" => self.elect(i),
             "mbarrier" => self.mbarrier(i),
-            // Register budgets and hints change speed, not results.
-            "setmaxnreg" | "griddepcontrol" | "nanosleep" => {
-                self.emit(i, Class::Other, Op::Nop, vec![])
-            }
+            "setmaxnreg" => self.set_registers(i),
+            // Hints change speed, not results.
+            "griddepcontrol" | "nanosleep" => self.emit(i, Class::Other, Op::Nop, vec![]),
             _ => Err(self.unsupported(i)),
         }
     }
@@ -92,6 +91,20 @@ impl Compiler<'_> {
             },
             uses,
         )
+    }
+
+    /// PTX ISA, "setmaxnreg".
+    fn set_registers(&mut self, i: &Instr) -> Built<()> {
+        self.must_sync(i)?;
+        let count = match self.operand(i, 0)? {
+            Operand::Int(n @ 24..=256) if n % 8 == 0 => *n as u32,
+            _ => return Err(self.wrong(i, "expected a multiple of 8 between 24 and 256")),
+        };
+        let more = i.has("inc");
+        if more == i.has("dec") {
+            return Err(self.wrong(i, "expected `.inc` or `.dec`"));
+        }
+        self.emit(i, Class::Other, Op::SetRegisters { count, more }, vec![])
     }
 
     fn must_sync(&self, i: &Instr) -> Built<()> {

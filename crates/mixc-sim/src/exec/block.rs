@@ -7,6 +7,7 @@ use super::copy::WarpCopies;
 use super::mbarrier::Mbarrier;
 use super::step::Flow;
 use super::warp::{State, Warp};
+use super::warpgroup::{RegisterPool, Warpgroup};
 use crate::check::clock::{Clocks, bits};
 use crate::check::finding::{Finding, FindingKind, Findings, Other};
 use crate::check::shadow::{Access, Conflict, Shadow};
@@ -48,6 +49,8 @@ pub struct BlockRun<'a> {
     /// By warp.
     pub copies: Vec<WarpCopies>,
     pub bulk_groups: super::bulk::BulkGroups,
+    pub warpgroups: Vec<Warpgroup>,
+    pub pool: RegisterPool,
     pub local: Vec<u8>,
     pub local_init: Vec<bool>,
     pub findings: Findings,
@@ -88,16 +91,16 @@ impl<'a> BlockRun<'a> {
             shadow: Shadow::new(if l.options.races { shared } else { 0 }, l.program.granule),
             clocks: Clocks::new(
                 count,
-                l.program.async_proxy
-                    || l.program
-                        .code
-                        .iter()
-                        .any(|i| matches!(i.op, Op::CpAsyncArrive { .. })),
+                l.program.async_proxy || l.program.has(|op| matches!(op, Op::CpAsyncArrive { .. })),
             ),
             bars: (0..16).map(|_| NamedBarrier::default()).collect(),
             mbars: HashMap::new(),
             copies: (0..count).map(|_| WarpCopies::default()).collect(),
             bulk_groups: HashMap::new(),
+            warpgroups: (0..count.div_ceil(4))
+                .map(|_| Warpgroup::default())
+                .collect(),
+            pool: RegisterPool::default(),
             local: vec![0; local],
             local_init: vec![false; local],
             findings: Findings::default(),
@@ -169,8 +172,11 @@ impl<'a> BlockRun<'a> {
                     continue;
                 }
                 self.report_deadlock();
-                break;
+                return (self.findings, self.tallies, self.aborted);
             }
+        }
+        if !self.aborted {
+            self.check_warpgroups();
         }
         (self.findings, self.tallies, self.aborted)
     }
@@ -225,7 +231,7 @@ impl<'a> BlockRun<'a> {
             match self.step(warp, g) {
                 Flow::Next => warp.groups[g].pc += 1,
                 Flow::Moved => {}
-                Flow::Blocked => return true,
+                Flow::Blocked | Flow::Stall => return true,
                 Flow::Yield => {
                     warp.groups[g].pc += 1;
                     return true;

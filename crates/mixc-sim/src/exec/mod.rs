@@ -9,6 +9,7 @@ mod barrier;
 mod block;
 mod bulk;
 mod copy;
+mod descriptor;
 mod lanes;
 mod matrix;
 mod mbarrier;
@@ -16,6 +17,7 @@ mod product;
 mod step;
 pub(crate) mod tensor_map;
 mod warp;
+mod warpgroup;
 mod wgmma;
 
 use crate::check::finding::{Finding, FindingKind, Findings};

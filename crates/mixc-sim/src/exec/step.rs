@@ -17,6 +17,8 @@ pub enum Flow {
     Blocked,
     /// On to the next instruction, after other groups had their turn.
     Yield,
+    /// The same instruction again, after other groups had their turn.
+    Stall,
     /// The group has ended.
     Gone,
 }
@@ -51,15 +53,13 @@ impl<'a> BlockRun<'a> {
         {
             self.check_uses(warp, &inst.uses, mask, pc);
         }
+        if warp.wgmma.watching() {
+            let at = At::new(warp.index, mask.trailing_zeros() as usize, pc);
+            self.wgmma_check_registers(warp, inst, at);
+        }
         if let Op::Alu { f, d, a } = &inst.op {
             run_alu(warp, *f, *d, a, mask);
-            if warp.wgmma.watching() {
-                self.wgmma_register_write(warp, *d, pc, mask);
-            }
             return Flow::Next;
-        }
-        if warp.wgmma.watching() {
-            self.wgmma_check_registers(warp, inst, pc, mask);
         }
         if whole_warp(&inst.op) && (mask != u32::MAX || warp.lanes != u32::MAX) {
             let missing = (!mask).count_ones();
@@ -76,6 +76,7 @@ impl<'a> BlockRun<'a> {
     }
 
     fn execute(&mut self, warp: &mut Warp, g: usize, inst: &'a Inst, mask: u32, pc: Pc) -> Flow {
+        let at = At::new(warp.index, mask.trailing_zeros() as usize, pc);
         match &inst.op {
             Op::Alu { f, d, a } => run_alu(warp, *f, *d, a, mask),
             Op::Convert { c, d, a } => {
@@ -144,7 +145,6 @@ impl<'a> BlockRun<'a> {
                     .find(|w| !w.starts_with('@'))
                     .unwrap_or_default();
                 let what = format!("`{name}` is not supported by the simulator");
-                let at = At::new(warp.index, mask.trailing_zeros() as usize, pc);
                 self.report(FindingKind::Unsupported, at, None, what);
                 self.aborted = true;
                 return Flow::Blocked;
@@ -183,9 +183,10 @@ impl<'a> BlockRun<'a> {
             Op::BulkCommit => self.bulk_commit(warp, mask),
             Op::BulkWait { pending } => self.bulk_wait(warp, mask, *pending),
             Op::Wgmma(w) => self.wgmma(warp, w, mask, pc),
-            Op::WgmmaFence => self.wgmma_fence(warp),
-            Op::WgmmaCommit => self.wgmma_commit(warp),
-            Op::WgmmaWait { pending } => self.wgmma_wait(warp, *pending),
+            Op::WgmmaFence => self.wgmma_fence(warp, at),
+            Op::WgmmaCommit => self.wgmma_commit(warp, at),
+            Op::WgmmaWait { pending } => self.wgmma_wait(warp, *pending, at),
+            Op::SetRegisters { count, more } => return self.set_registers(warp, *count, *more, at),
         }
         Flow::Next
     }

@@ -50,6 +50,8 @@ pub struct Warp {
     pub regs: Vec<Lanes>,
     /// Lanes of each register that have been written.
     pub valid: Vec<u32>,
+    /// Registers of each thread that the warp owns, where directives tell.
+    pub registers: Option<u32>,
     /// wgmma bookkeeping of this warp.
     pub wgmma: super::wgmma::WgmmaState,
 }
@@ -68,6 +70,7 @@ impl Warp {
             }],
             regs: vec![[0; 32]; program.slots],
             valid: vec![0; program.slots],
+            registers: program.registers,
             wgmma: super::wgmma::WgmmaState::new(program),
             ..Warp::default()
         };
@@ -256,5 +259,6 @@ pub fn whole_warp(op: &Op) -> bool {
             | Op::WgmmaFence
             | Op::WgmmaCommit
             | Op::WgmmaWait { .. }
+            | Op::SetRegisters { .. }
     )
 }

@@ -1,48 +1,57 @@
 //! Matrix products of a warpgroup (PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions").
 //!
 //! Each of the four warps computes its own 16 rows of the 64 x N result when it issues the
-//! instruction. That the product runs asynchronously shows in the checks: accumulators may not be
-//! touched before the wait, registers written since the last `wgmma.fence` may not be used, and shared
-//! operands count as being read until the wait.
+//! instruction. That the product runs asynchronously shows in the checks ("wgmma.fence", "wgmma.wait_group"):
+//! accumulators and A registers may not be accessed before the wait, registers accessed since the last
+//! `wgmma.fence` may not be used except by products of the same shape, and shared operands count as being
+//! read until the wait.
 
 use super::address::Spot;
 use super::block::{At, BlockRun};
+use super::descriptor::Descriptor;
 use super::product::{self, element, per_register};
-use super::tensor_map::Swizzle;
 use super::warp::Warp;
 use crate::check::clock::Actor;
 use crate::check::finding::FindingKind;
 use crate::numeric::round::{Exact, F16, RN};
 use crate::numeric::{Bits, Lanes};
 use crate::program::*;
-use crate::syntax::ast::Space;
 
 /// Agents 56 to 63 are the matrix units of the warpgroups.
 const MATRIX_AGENTS: usize = 56;
 
+/// What one warp has in flight.
 #[derive(Default)]
 pub struct WgmmaState {
     /// Only kernels with wgmma pay for these checks.
     on: bool,
-    /// By register: in flight in a product not waited for.
-    in_flight: Vec<bool>,
-    /// By register: written since the last `wgmma.fence`.
-    dirty: Vec<bool>,
-    /// Registers of products since the last commit, and of each committed group with its clock.
-    open: Vec<Slot>,
-    groups: Vec<(Vec<Slot>, u32)>,
+    /// By register: the last group of products that uses it, from 1 on, and the shape of its products.
+    group: Vec<u32>,
+    shape: Vec<u32>,
+    /// By register: accessed since the last `wgmma.fence`.
+    touched: Vec<bool>,
+    /// Whether there has been a `wgmma.fence`.
+    fenced: bool,
+    /// Groups committed, and those known to be done.
+    committed: u32,
+    done: u32,
+    /// The matrix unit's clock at each commit that is not done.
+    clocks: Vec<u32>,
 }
 
 impl WgmmaState {
     pub fn new(program: &Program) -> WgmmaState {
-        let on = program.code.iter().any(|i| matches!(i.op, Op::Wgmma(_)));
-        let n = if on { program.slots } else { 0 };
+        let n = if program.accesses.is_empty() {
+            0
+        } else {
+            program.slots
+        };
         WgmmaState {
-            on,
-            in_flight: vec![false; n],
-            dirty: vec![false; n],
-            open: vec![],
-            groups: vec![],
+            on: n > 0,
+            group: vec![0; n],
+            shape: vec![0; n],
+            touched: vec![false; n],
+            ..WgmmaState::default()
         }
     }
 
@@ -50,70 +59,15 @@ impl WgmmaState {
     pub fn watching(&self) -> bool {
         self.on
     }
+
+    fn in_flight(&self, slot: Slot) -> bool {
+        self.group[slot as usize] > self.done
+    }
 }
 
-/// Where an element of a shared operand lies, by its descriptor
-/// (PTX ISA, "Matrix Descriptor Format" and "Strides").
-#[derive(Clone, Copy, Debug)]
-pub struct Descriptor {
-    pub start: u64,
-    pub leading: u64,
-    pub stride: u64,
-    pub swizzle: Swizzle,
-    pub base_offset: u64,
-}
-
-impl Descriptor {
-    pub fn decode(bits: u64) -> Descriptor {
-        let field = |at: u32| (bits >> at & 0x3fff) << 4;
-        let swizzle = match bits >> 62 {
-            0 => Swizzle::None,
-            1 => Swizzle::B128,
-            2 => Swizzle::B64,
-            _ => Swizzle::B32,
-        };
-        Descriptor {
-            start: field(0),
-            leading: field(16),
-            stride: field(32),
-            swizzle,
-            base_offset: bits >> 49 & 7,
-        }
-    }
-
-    /// The shared address of element (`mn`, `k`), of `bytes` bytes, in a K-major operand (rows along K
-    /// are contiguous) or an M/N-major one. 16-byte pieces form core matrices of 8 rows; without
-    /// swizzling these are 128 contiguous bytes, with it rows are as long as the swizzle's span.
-    pub fn address(self, mn: u64, k: u64, bytes: u64, k_major: bool) -> u64 {
-        // Elements in one 16-byte piece, pieces in one swizzled row.
-        let piece = 16 / bytes;
-        let span = match self.swizzle {
-            Swizzle::None => 1,
-            Swizzle::B32 => 2,
-            Swizzle::B64 => 4,
-            Swizzle::B128 => 8,
-        };
-        let offset = if k_major {
-            let (row, group) = (mn % 8, mn / 8);
-            let (within, column) = (k % piece, k / piece);
-            let column_step = if span == 1 { self.leading } else { 16 };
-            row * 16 * span + group * self.stride + column * column_step + within * bytes
-        } else {
-            let (within, column) = (mn % piece, mn / piece);
-            let (row, group) = (k % 8, k / 8);
-            let (mn_step, k_step) = if span == 1 {
-                (self.stride, self.leading)
-            } else {
-                (self.leading, self.stride)
-            };
-            within * bytes
-                + (column % span) * 16
-                + (column / span) * mn_step
-                + row * 16 * span
-                + group * k_step
-        };
-        self.swizzle.apply(self.start + offset)
-    }
+/// Accumulators of products of one shape need no fence between them.
+fn shape(w: &Wgmma) -> u32 {
+    w.n << 8 | (w.elem as u32) << 4 | w.acc as u32
 }
 
 impl BlockRun<'_> {
@@ -123,237 +77,224 @@ impl BlockRun<'_> {
 
     /// `wgmma.mma_async`. Accumulator layout: PTX ISA, "Matrix Fragments for wgmma.mma_async.m64nNk16".
     pub fn wgmma(&mut self, warp: &mut Warp, w: &Wgmma, mask: u32, pc: Pc) {
-        let lane0 = mask.trailing_zeros() as usize;
-        self.wgmma_check_fence(warp, w, pc, lane0);
+        let at = At::new(warp.index, mask.trailing_zeros() as usize, pc);
+        let from = |slot: &Slot| warp.get(*slot, at.lane);
+        let shared_a = if let WgmmaA::Shared(slot) = &w.a {
+            from(slot)
+        } else {
+            0
+        };
+        self.together(at, [shared_a, from(&w.b)]);
+        self.wgmma_check_operands(warp, w, at);
+        let keep = warp.predicate(w.scale_d, false);
+        if keep & mask != 0 {
+            self.check_uses(warp, &w.dst, keep & mask, pc);
+        }
         let (n, k) = (w.n as usize, w.k as usize);
-        let row0 = 16 * (warp.index as u64 % 4);
         let mut a = [[0f64; product::DEPTH]; 16];
         match &w.a {
             WgmmaA::Registers(regs) => {
                 let regs: Vec<&Lanes> = regs.iter().map(|s| &warp.regs[*s as usize]).collect();
                 a = product::rows_of_registers(w.elem, &regs);
             }
-            WgmmaA::Shared(slot) => {
-                let d = Descriptor::decode(warp.get(*slot, lane0));
-                let at = |row, col| d.address(row0 + row, col, elem_bytes(w.elem), !w.trans_a);
+            WgmmaA::Shared(_) => {
+                let rows = 16 * (warp.index % 4);
                 let put = |row: usize, col: usize, v| a[row][col] = v;
-                self.shared_operand(warp.index, lane0, pc, w.elem, d, (16, k), at, put);
+                self.shared_operand(at, w.elem, shared_a, !w.trans_a, (rows, 16, k), put);
             }
         }
-        let d = Descriptor::decode(warp.get(w.b, lane0));
         let mut b = vec![[[0f64; 8]; product::DEPTH]; n / 8];
-        let at = |col, row| d.address(col, row, elem_bytes(w.elem), !w.trans_b);
         let put = |col: usize, row: usize, v| b[col / 8][row][col % 8] = v;
-        self.shared_operand(warp.index, lane0, pc, w.elem, d, (n, k), at, put);
+        self.shared_operand(
+            at,
+            w.elem,
+            warp.get(w.b, at.lane),
+            !w.trans_b,
+            (0, n, k),
+            put,
+        );
         let sign = if w.negate_a != w.negate_b { -1.0 } else { 1.0 };
         self.tallies[pc as usize].matrix_fmas += u64::from(16 * w.n * w.k);
-        let keep = warp.predicate(w.scale_d, false);
         for (panel, b) in b.iter().enumerate() {
             let sums = product::of_matrices(&a, b, k);
-            let sums = sums.as_flattened();
             let registers = if w.acc == Elem::F16 { 2 } else { 4 };
             for r in 0..registers {
                 let slot = w.dst[panel * registers + r];
-                let old = &warp.regs[slot as usize];
-                let mut out = [0; 32];
-                for lane in 0..32 {
-                    let kept = if keep >> lane & 1 == 1 { old[lane] } else { 0 };
-                    out[lane] = if w.acc == Elem::F16 {
-                        let half = |j: usize| {
-                            let sum = sign * sums[64 * r + 2 * lane + j];
-                            F16.round(Exact::of(sum + element(Elem::F16, kept, j)), RN)
-                        };
-                        half(0) | half(1) << 16
-                    } else {
-                        let sum = sign * sums[64 * (r / 2) + 2 * lane + r % 2];
-                        ((sum + f64::from(f32::of(kept))) as f32).bits()
-                    };
-                }
+                let out = accumulate(w.acc, r, &warp.regs[slot as usize], keep, sign, &sums);
                 warp.write(slot, mask, &out);
             }
         }
-        for slot in &w.dst {
-            warp.wgmma.in_flight[*slot as usize] = true;
-        }
-        warp.wgmma.open.extend(&w.dst);
-        if let WgmmaA::Registers(regs) = &w.a {
-            warp.wgmma.open.extend(regs);
-        }
-        if keep & mask != 0 {
-            self.check_uses(warp, &w.dst, keep & mask, pc);
-        }
-    }
-
-    /// Reads a shared operand of `(rows, depth)` elements into `put` and records the read.
-    #[allow(clippy::too_many_arguments)]
-    fn shared_operand(
-        &mut self,
-        warp: usize,
-        lane: usize,
-        pc: Pc,
-        elem: Elem,
-        d: Descriptor,
-        (rows, depth): (usize, usize),
-        address: impl Fn(u64, u64) -> u64,
-        mut put: impl FnMut(usize, usize, f64),
-    ) {
-        if d.base_offset != 0 {
-            let what = "matrix descriptors with a base offset are not supported by the simulator"
-                .to_string();
-            let address = Some(Spot::shared(d.start as u32).generic());
-            self.report(
-                FindingKind::InvalidOperand,
-                At::new(warp, lane, pc),
-                address,
-                what,
-            );
-        }
-        let bytes = elem_bytes(elem) as u32;
-        let agent = self.matrix_agent(warp);
-        let mut seen: Vec<u64> = vec![];
-        for row in 0..rows {
-            for col in 0..depth {
-                let at = address(row as u64, col as u64);
-                // Each 16-byte piece is checked once.
-                let piece = at & !15;
-                if seen.last() != Some(&piece) && !seen.contains(&piece) {
-                    if !self.check_spot(
-                        Spot::of(Space::Shared, piece),
-                        16,
-                        16,
-                        At::new(warp, lane, pc),
-                        "a matrix operand",
-                    ) {
-                        return;
-                    }
-                    self.async_read(agent, piece, 16, At::new(warp, lane, pc));
-                    seen.push(piece);
-                    if seen.len() > 64 {
-                        seen.remove(0);
-                    }
-                }
-                put(row, col, element(elem, self.peek_shared(at, bytes), 0));
-            }
-        }
-    }
-
-    fn wgmma_check_fence(&mut self, warp: &mut Warp, w: &Wgmma, pc: Pc, lane: usize) {
-        let a = if let WgmmaA::Registers(regs) = &w.a {
-            &regs[..]
+        let group = warp.wgmma.committed + 1;
+        let a = if let WgmmaA::Registers(a) = &w.a {
+            &a[..]
         } else {
             &[]
         };
-        if let Some(slot) = w
-            .dst
+        for slot in w.dst.iter().chain(a) {
+            warp.wgmma.group[*slot as usize] = group;
+            warp.wgmma.shape[*slot as usize] = 0;
+        }
+        for slot in &w.dst {
+            warp.wgmma.shape[*slot as usize] = shape(w);
+        }
+    }
+
+    /// Reads rows `first .. first + rows` of a shared operand of `depth` columns and records the read. In
+    /// every layout the elements of a 16-byte piece are neighbours along the major dimension.
+    fn shared_operand(
+        &mut self,
+        at: At,
+        elem: Elem,
+        descriptor: u64,
+        k_major: bool,
+        (first, rows, depth): (usize, usize, usize),
+        mut put: impl FnMut(usize, usize, f64),
+    ) {
+        let d = Descriptor::decode(descriptor);
+        if d.base_offset != 0 {
+            let what = "matrix descriptors with a base offset are not supported by the simulator";
+            let address = Some(Spot::shared(d.start as u32).generic());
+            self.report(FindingKind::Unsupported, at, address, what.to_string());
+        }
+        let bytes = 4 / per_register(elem);
+        let piece = 16 / bytes;
+        let agent = self.matrix_agent(at.warp);
+        let (outer, inner) = if k_major {
+            (rows, depth)
+        } else {
+            (depth, rows)
+        };
+        for o in 0..outer {
+            for i in (0..inner).step_by(piece) {
+                let (row, col) = if k_major { (o, i) } else { (i, o) };
+                let place = d.address((first + row) as u64, col as u64, bytes as u64, k_major);
+                if !self.check_spot(Spot::shared(place as u32), 16, 16, at, "a matrix operand") {
+                    return;
+                }
+                self.async_read(agent, place, 16, at);
+                for p in 0..piece {
+                    let raw = self.peek_shared(place + (p * bytes) as u64, bytes as u32);
+                    let (row, col) = if k_major { (o, i + p) } else { (i + p, o) };
+                    put(row, col, element(elem, raw, 0));
+                }
+            }
+        }
+    }
+
+    /// What the registers of a product may not be.
+    fn wgmma_check_operands(&mut self, warp: &mut Warp, w: &Wgmma, at: At) {
+        let state = &warp.wgmma;
+        let name = |s: &Slot| &self.l.program.names[*s as usize];
+        let a = if let WgmmaA::Registers(a) = &w.a {
+            &a[..]
+        } else {
+            &[]
+        };
+        let touched = w.dst.iter().chain(a).find(|s| state.touched[**s as usize]);
+        let other = |s: &&Slot| state.in_flight(**s) && state.shape[**s as usize] != shape(w);
+        let product = a
             .iter()
-            .chain(a)
-            .find(|s| warp.wgmma.dirty[**s as usize])
-        {
-            let name = &self.l.program.names[*slot as usize];
-            let what = format!("`{name}` was written after the last `wgmma.fence`");
-            self.report(
-                FindingKind::MissingProxyFence,
-                At::new(warp.index, lane, pc),
-                None,
-                what,
+            .find(|s| state.in_flight(**s) && state.shape[**s as usize] != 0);
+        let wrong = if !state.fenced {
+            let what = "there is no `wgmma.fence` before the first product".to_string();
+            Some((FindingKind::MissingProxyFence, what))
+        } else if let Some(s) = touched {
+            let what = format!("`{}` was accessed after the last `wgmma.fence`", name(s));
+            Some((FindingKind::MissingProxyFence, what))
+        } else if let Some(s) = product {
+            let what = format!(
+                "`{}` is the result of a matrix product that has not been waited for",
+                name(s)
             );
-            warp.wgmma.dirty.fill(false);
+            Some((FindingKind::ReadBeforeWait, what))
+        } else {
+            let other = w.dst.iter().find(other);
+            other.map(|s| {
+                let what = format!("`{}` belongs to a matrix product of another shape that has not been waited for", name(s));
+                (FindingKind::ReadBeforeWait, what)
+            })
+        };
+        if let Some((kind, what)) = wrong {
+            self.report(kind, at, None, what);
+            warp.wgmma.touched.fill(false);
+            warp.wgmma.fenced = true;
         }
     }
 
-    pub fn wgmma_fence(&mut self, warp: &mut Warp) {
-        warp.wgmma.dirty.fill(false);
+    pub fn wgmma_fence(&mut self, warp: &mut Warp, at: At) {
+        self.together(at, [0; 2]);
+        warp.wgmma.touched.fill(false);
+        warp.wgmma.fenced = true;
     }
 
-    pub fn wgmma_commit(&mut self, warp: &mut Warp) {
+    pub fn wgmma_commit(&mut self, warp: &mut Warp, at: At) {
+        self.together(at, [0; 2]);
         let agent = self.matrix_agent(warp.index);
-        let clock = self.clocks.agent_now(agent);
+        warp.wgmma.clocks.push(self.clocks.agent_now(agent));
         self.clocks.agent_tick(agent);
-        let open = std::mem::take(&mut warp.wgmma.open);
-        warp.wgmma.groups.push((open, clock));
+        warp.wgmma.committed += 1;
     }
 
-    pub fn wgmma_wait(&mut self, warp: &mut Warp, pending: u32) {
-        let done = warp.wgmma.groups.len().saturating_sub(pending as usize);
+    pub fn wgmma_wait(&mut self, warp: &mut Warp, pending: u32, at: At) {
+        self.together(at, [0; 2]);
         let agent = self.matrix_agent(warp.index);
-        let finished: Vec<(Vec<Slot>, u32)> = warp.wgmma.groups.drain(..done).collect();
-        for (slots, clock) in &finished {
-            for s in slots {
-                warp.wgmma.in_flight[*s as usize] = false;
-            }
-            self.clocks.learn(warp.index, u32::MAX, agent, *clock);
-        }
-        // Registers that a later group uses again stay in flight.
-        for (slots, _) in &warp.wgmma.groups {
-            for s in slots {
-                warp.wgmma.in_flight[*s as usize] = true;
-            }
+        let state = &mut warp.wgmma;
+        let finished = state.clocks.len().saturating_sub(pending as usize);
+        let last = state.clocks.drain(..finished).next_back();
+        if let Some(clock) = last {
+            state.done = state.committed - state.clocks.len() as u32;
+            self.clocks.learn(warp.index, u32::MAX, agent, clock);
         }
     }
 
-    pub fn wgmma_register_write(&mut self, warp: &mut Warp, d: Slot, pc: Pc, mask: u32) {
-        if warp.wgmma.in_flight[d as usize] {
-            self.in_flight_use(warp, d, pc, mask);
-        }
-        warp.wgmma.dirty[d as usize] = true;
-    }
-
-    fn in_flight_use(&mut self, warp: &mut Warp, slot: Slot, pc: Pc, mask: u32) {
-        let name = &self.l.program.names[slot as usize];
-        let what = format!("`{name}` belongs to a matrix product that has not been waited for");
-        let lane = mask.trailing_zeros() as usize;
-        self.report(
-            FindingKind::ReadBeforeWait,
-            At::new(warp.index, lane, pc),
-            None,
-            what,
-        );
-        warp.wgmma.in_flight[slot as usize] = false;
-    }
-
-    /// Uses of registers in flight, and registers written, by any instruction but wgmma itself. A move
-    /// hands the state on: compilers insert moves around inline assembly.
-    pub fn wgmma_check_registers(&mut self, warp: &mut Warp, inst: &Inst, pc: Pc, mask: u32) {
+    /// Accesses of registers by any instruction but wgmma itself. A move hands on what its source is in:
+    /// compilers put moves around inline assembly, which the assembler takes away.
+    pub fn wgmma_check_registers(&mut self, warp: &mut Warp, inst: &Inst, at: At) {
         match &inst.op {
             Op::Wgmma(_) | Op::WgmmaFence | Op::WgmmaCommit | Op::WgmmaWait { .. } => return,
-            Op::Mov { d, a } => {
-                warp.wgmma.in_flight[*d as usize] = warp.wgmma.in_flight[*a as usize];
-                if warp.wgmma.in_flight[*d as usize] {
-                    if let Some(group) = warp.wgmma.groups.last_mut() {
-                        group.0.push(*d);
-                    } else {
-                        warp.wgmma.open.push(*d);
-                    }
-                }
-                warp.wgmma.dirty[*d as usize] = !warp.wgmma.in_flight[*d as usize];
+            Op::Mov { d, a } if warp.wgmma.in_flight(*a) => {
+                let (d, a, state) = (*d as usize, *a as usize, &mut warp.wgmma);
+                (state.group[d], state.shape[d]) = (state.group[a], state.shape[a]);
+                state.touched[d] = false;
                 return;
             }
             _ => {}
         }
-        if let Some(&slot) = inst
-            .uses
-            .iter()
-            .find(|s| warp.wgmma.in_flight[**s as usize])
-        {
-            self.in_flight_use(warp, slot, pc, mask);
-        }
-        let mut written = vec![];
-        match &inst.op {
-            Op::Convert { d, .. }
-            | Op::ConvertPair { d, .. }
-            | Op::Select { d, .. }
-            | Op::Pack { d, .. } => written.push(*d),
-            Op::Unpack { parts, .. } => written.extend(parts.iter().flatten()),
-            Op::Load { to, .. } => written.extend(to.iter().flatten()),
-            Op::LdMatrix { to, .. } => written.extend(to.iter()),
-            _ => {}
-        }
-        for d in written {
-            self.wgmma_register_write(warp, d, pc, mask);
+        let access = &self.l.program.accesses[at.pc as usize];
+        for slot in access.reads.iter().chain(&access.writes) {
+            if warp.wgmma.in_flight(*slot) {
+                let name = &self.l.program.names[*slot as usize];
+                let what =
+                    format!("`{name}` belongs to a matrix product that has not been waited for");
+                self.report(FindingKind::ReadBeforeWait, at, None, what);
+                warp.wgmma.group[*slot as usize] = 0;
+            }
+            warp.wgmma.touched[*slot as usize] = true;
         }
     }
 }
 
-fn elem_bytes(e: Elem) -> u64 {
-    4 / per_register(e) as u64
+/// Register `r` of a 16 x 8 panel of the result: the old value, where `keep` asks for it, and the sums.
+fn accumulate(
+    acc: Elem,
+    r: usize,
+    old: &Lanes,
+    keep: u32,
+    sign: f64,
+    sums: &product::Sums,
+) -> Lanes {
+    let sums = sums.as_flattened();
+    std::array::from_fn(|lane| {
+        let kept = if keep >> lane & 1 == 1 { old[lane] } else { 0 };
+        if acc == Elem::F16 {
+            let half = |j: usize| {
+                let sum = sign * sums[64 * r + 2 * lane + j];
+                F16.round(Exact::of(sum + element(Elem::F16, kept, j)), RN)
+            };
+            half(0) | half(1) << 16
+        } else {
+            let sum = sign * sums[64 * (r / 2) + 2 * lane + r % 2];
+            ((sum + f64::from(f32::of(kept))) as f32).bits()
+        }
+    })
 }

@@ -152,6 +152,9 @@ pub struct Entry {
     /// `.maxntid` / `.reqntid`, where present.
     pub max_threads: Option<[u32; 3]>,
     pub required_threads: Option<[u32; 3]>,
+    /// `.maxnreg` and `.minnctapersm`, where present.
+    pub max_registers: Option<u32>,
+    pub min_blocks: Option<u32>,
     pub body: Vec<Statement>,
 }
 

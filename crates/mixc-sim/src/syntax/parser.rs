@@ -303,6 +303,8 @@ impl Parser {
             match d.as_str() {
                 "maxntid" => entry.max_threads = Some(dims),
                 "reqntid" => entry.required_threads = Some(dims),
+                "maxnreg" => entry.max_registers = Some(dims[0]),
+                "minnctapersm" => entry.min_blocks = Some(dims[0]),
                 "pragma" => {
                     self.next();
                     self.eat(';');
