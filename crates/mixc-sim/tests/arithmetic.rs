@@ -588,3 +588,110 @@ fn conversions() {
         &[2],
     );
 }
+
+#[test]
+fn rarer_integer_instructions() {
+    check(
+        "sad.u16 d, a, b, 7;",
+        &["b16", "b16", "b16"],
+        &[&[3], &[0xffff]],
+        &[0x0003],
+    );
+    check(
+        "sad.s64 d, a, b, 1;",
+        &["b64"; 3],
+        &[&[-5i64 as u64], &[3]],
+        &[9],
+    );
+    check(
+        "mul24.lo.u32 d, a, b;",
+        I2,
+        &[&[0xff00_0003], &[0x0100_0005]],
+        &[15],
+    );
+    check(
+        "mul24.hi.u32 d, a, b;",
+        I2,
+        &[&[0x80_0000], &[0x80_0000]],
+        &[1 << 30],
+    );
+    check(
+        "mul24.lo.s32 d, a, b;",
+        I2,
+        &[&[0x00ff_ffff], &[5]],
+        &[s(-5)],
+    );
+    check(
+        "mad24.lo.s32 d, a, b, 100;",
+        I2,
+        &[&[0x00ff_ffff], &[5]],
+        &[95],
+    );
+    check(
+        "bmsk.clamp.b32 d, a, b;",
+        I2,
+        &[&[4, 28], &[8, 8]],
+        &[0xff0, 0xf000_0000],
+    );
+    check("szext.clamp.s32 d, a, b;", I2, &[&[0x80], &[8]], &[s(-128)]);
+    check("szext.wrap.u32 d, a, b;", I2, &[&[0x1ff], &[40]], &[0xff]);
+    check(
+        "dp2a.lo.s32.u32 d, a, b, c;",
+        I3,
+        &[&[0xffff_0002], &[0x0403_0201], &[100]],
+        &[100],
+    );
+    check(
+        "dp2a.hi.s32.u32 d, a, b, c;",
+        I3,
+        &[&[0xffff_0002], &[0x0403_0201], &[100]],
+        &[102],
+    );
+    // Each row of a permutation mode, by hand from the bytes 77 66 55 44 33 22 11 00.
+    let (a, b) = (&[0x3322_1100; 4][..], &[0x7766_5544; 4][..]);
+    let modes: [(&str, [u64; 4]); 6] = [
+        ("f4e", [0x3322_1100, 0x4433_2211, 0x5544_3322, 0x6655_4433]),
+        ("b4e", [0x5566_7700, 0x6677_0011, 0x7700_1122, 0x0011_2233]),
+        ("rc8", [0x0000_0000, 0x1111_1111, 0x2222_2222, 0x3333_3333]),
+        ("ecl", [0x3322_1100, 0x3322_1111, 0x3322_2222, 0x3333_3333]),
+        ("ecr", [0x0000_0000, 0x1111_1100, 0x2222_1100, 0x3322_1100]),
+        ("rc16", [0x1100_1100, 0x3322_3322, 0x1100_1100, 0x3322_3322]),
+    ];
+    for (mode, want) in modes {
+        check(
+            &format!("prmt.b32.{mode} d, a, b, c;"),
+            I3,
+            &[a, b, &[0, 1, 2, 3]],
+            &want,
+        );
+    }
+    // A 64-bit product from 32-bit halves, with the carry between them.
+    check(
+        "{ .reg .b32 x, y, u, v; .reg .b64 p;\n mov.b64 {x, y}, c;\n mad.lo.cc.u32 u, a, b, x;\n madc.hi.u32 v, a, b, y;\n mov.b64 d, {u, v}; }",
+        &["b64", "b32", "b32", "b64"],
+        &[&[0xffff_ffff], &[0xffff_ffff], &[0x1_ffff_ffff]],
+        &[(0xffff_ffffu64 * 0xffff_ffff).wrapping_add(0x1_ffff_ffff)],
+    );
+}
+
+#[test]
+fn comparisons_of_pairs() {
+    let pair = |low: f32, high: f32| h(low) | h(high) << 16;
+    let body = "{ .reg .pred p, q; .reg .b32 x;\n setp.lt.f16x2 p|q, a, b;\n selp.b32 d, 1, 0, p;\n selp.b32 x, 2, 0, q;\n or.b32 d, d, x; }";
+    let a = &[pair(1.0, 3.0), pair(2.0, -1.0), pair(f32::NAN, 0.0)];
+    let b = &[pair(2.0, 2.0), pair(2.0, 0.0), pair(1.0, 1.0)];
+    check(body, I2, &[a, b], &[1, 2, 2]);
+}
+
+#[test]
+fn gross_reciprocals_use_the_upper_words() {
+    let upper = |v: f64| v.to_bits() >> 32 << 32;
+    let x = &[d(3.0), d(-0.7) | 0xffff, d(f64::MIN_POSITIVE / 2.0)];
+    let cut = f64::from_bits(upper(f64::from_bits(x[1])));
+    check(
+        "rcp.approx.ftz.f64 d, a;",
+        &["b64", "b64"],
+        &[x],
+        &[upper(1.0 / 3.0), upper(1.0 / cut), d(f64::INFINITY)],
+    );
+}

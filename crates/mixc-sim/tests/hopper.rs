@@ -183,3 +183,21 @@ fn tensor_copies_fill_swizzle_and_clip() {
         }
     }
 }
+
+#[test]
+fn bulk_copies_add_to_global_memory() {
+    let body = ".shared .align 128 .b8 box[64];\nmov.u32 %r1, box;\nshl.b32 %r2, %t, 2;\nadd.u32 %r2, %r2, %r1;\ncvt.rn.f32.u32 %f1, %t;\n\
+        st.shared.f32 [%r2], %f1;\nfence.proxy.async.shared::cta;\nbar.sync 0;\nsetp.ne.u32 %p1, %t, 0;\n@%p1 ret;\n\
+        cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%rd0], [%r1], 64;\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;";
+    let mut memory = Memory::new();
+    let x = memory.alloc_f32("x", &[0.5; 16]);
+    clean(&run(
+        &kernel(1, "", body),
+        3,
+        16,
+        &[Arg::Buffer(x)],
+        &mut memory,
+    ));
+    let want: Vec<f32> = (0..16).map(|n| 0.5 + 3.0 * n as f32).collect();
+    assert_eq!(memory.f32s(x), want);
+}

@@ -215,3 +215,20 @@ fn counts_of_a_copy() {
         (4, 16, 16)
     );
 }
+
+#[test]
+fn vector_atomics_and_flushing_sums() {
+    let mut memory = Memory::new();
+    let x = memory.alloc_f32("x", &[1.0, 2.0, 3.0, 4.0, 1e-39]);
+    let body = "createpolicy.fractional.L2::evict_last.b64 %rd5, 0f3F800000;\nmov.f32 %f1, 0f3F800000;\nmov.f32 %f2, 0f40000000;\n\
+                red.global.add.L2::cache_hint.v4.f32 [%rd0], {%f1, %f2, %f1, %f2}, %rd5;\nred.global.add.f32 [%rd0+16], 0f00000001;";
+    clean(&run(
+        &kernel(1, "", body),
+        1,
+        8,
+        &[Arg::Buffer(x)],
+        &mut memory,
+    ));
+    // Subnormals do not survive a sum in global memory.
+    assert_eq!(memory.f32s(x), [9.0, 18.0, 11.0, 20.0, 0.0]);
+}

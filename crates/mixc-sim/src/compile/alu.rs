@@ -1,6 +1,6 @@
 //! Arithmetic, comparison, selection, moves and conversions: operands to slots.
 
-use super::arithmetic::{FloatMods, comparison, formula};
+use super::arithmetic::{FloatMods, comparison, formula, product};
 use super::{Built, Compiler};
 use crate::numeric::convert::Conversion;
 use crate::numeric::half_precision as hp;
@@ -19,8 +19,12 @@ impl Compiler<'_> {
             "set" => self.set(i),
             "cvt" => self.cvt(i),
             "testp" => self.testp(i),
+            "mad" | "madc" if i.name == "madc" || i.has("cc") => self.carry_product(i),
             "add" | "addc" | "sub" | "subc" if i.name.ends_with('c') || i.has("cc") => {
-                self.carry(i)
+                self.at_least(i, 3)?;
+                let ty = self.one_type(i)?;
+                let (a, b) = (self.source(i, 1, ty)?, self.source(i, 2, ty)?);
+                self.carry(i, ty, a, b)
             }
             _ => self.plain(i),
         }
@@ -277,7 +281,7 @@ impl Compiler<'_> {
             .types()
             .last()
             .ok_or_else(|| self.wrong(i, "expected a type"))?;
-        let how = self.comparison_of(i, ty)?.1;
+        let how = self.comparison_of(i, element(ty))?.1;
         let c = match (&how, i.operands.get(3)) {
             (Some(_), Some(c)) => Some(self.positive(i, &c.clone())?),
             (Some(_), None) => return Err(self.wrong(i, "the combining predicate is missing")),
@@ -287,6 +291,9 @@ impl Compiler<'_> {
             Operand::Pair(p, q) => (self.register(i, p)?.0, Some(self.register(i, q)?.0)),
             p => (self.register(i, p)?.0, None),
         };
+        if let Ty::F16x2 | Ty::Bf16x2 = ty {
+            return self.setp_pair(i, ty, how.as_deref(), c, (p, q));
+        }
         // Without a combination the comparison goes straight to the predicate.
         if how.is_none() && q.is_none() && !i.has("ftz") {
             let (f, _) = self.comparison_of(i, ty)?;
@@ -302,6 +309,31 @@ impl Compiler<'_> {
         self.combine(i, how.as_deref(), p, t, c, false)?;
         match q {
             Some(q) => self.combine(i, how.as_deref(), q, t, c, true),
+            None => Ok(()),
+        }
+    }
+
+    /// `setp` of packed halves: the lower ones decide `p`, the upper ones `q`.
+    fn setp_pair(
+        &mut self,
+        i: &Instr,
+        ty: Ty,
+        how: Option<&str>,
+        c: Option<Slot>,
+        (p, q): (Slot, Option<Slot>),
+    ) -> Built<()> {
+        let (f, _) = self.comparison_of(i, element(ty))?;
+        let (a, b) = (self.source(i, 1, ty)?, self.source(i, 2, ty)?);
+        let low = self.temporary();
+        self.emit_alu(i, Class::Half, f, low, &[a, b])?;
+        let (upper_a, upper_b, high) = (self.temporary(), self.temporary(), self.temporary());
+        for (from, to) in [(a, upper_a), (b, upper_b)] {
+            self.emit_alu(i, Class::Half, lanes!(|v: u32| v >> 16), to, &[from])?;
+        }
+        self.emit_alu(i, Class::Half, f, high, &[upper_a, upper_b])?;
+        self.combine(i, how, p, low, c, false)?;
+        match q {
+            Some(q) => self.combine(i, how, q, high, c, false),
             None => Ok(()),
         }
     }
@@ -359,11 +391,8 @@ impl Compiler<'_> {
     }
 
     /// `add.cc`, `addc`, `sub.cc`, `subc`: with the condition code as one more slot.
-    fn carry(&mut self, i: &Instr) -> Built<()> {
-        self.at_least(i, 3)?;
-        let ty = self.one_type(i)?;
+    fn carry(&mut self, i: &Instr, ty: Ty, a: Slot, b: Slot) -> Built<()> {
         let (d, _) = self.target(i, 0)?;
-        let (a, b) = (self.source(i, 1, ty)?, self.source(i, 2, ty)?);
         let flag = self.carry_slot();
         let reads = i.name.ends_with('c');
         let subtracts = i.name.starts_with("sub");
@@ -399,6 +428,21 @@ impl Compiler<'_> {
             self.emit_alu(i, Class::Integer, carry, flag, &[a, b, carry_in])?;
         }
         self.emit(i, Class::Integer, Op::Mov { d, a: t }, vec![])
+    }
+
+    /// `mad.cc`, `madc`: a half of the product, added with the condition code.
+    fn carry_product(&mut self, i: &Instr) -> Built<()> {
+        self.at_least(i, 4)?;
+        let ty = self.one_type(i)?;
+        let f = product(ty, i.has("hi")).ok_or_else(|| self.unsupported(i))?;
+        let (a, b, c) = (
+            self.source(i, 1, ty)?,
+            self.source(i, 2, ty)?,
+            self.source(i, 3, ty)?,
+        );
+        let half = self.temporary();
+        self.emit_alu(i, Class::Integer, f, half, &[a, b])?;
+        self.carry(i, ty, half, c)
     }
 
     fn cvt(&mut self, i: &Instr) -> Built<()> {
@@ -480,6 +524,15 @@ impl Compiler<'_> {
             Some(f) => self.emit_alu(i, Class::Conversion, f, d, &[a]),
             None => self.emit(i, Class::Conversion, Op::Convert { c, d, a }, vec![a]),
         }
+    }
+}
+
+/// The type of one element of a packed pair.
+fn element(ty: Ty) -> Ty {
+    match ty {
+        Ty::F16x2 => Ty::F16,
+        Ty::Bf16x2 => Ty::Bf16,
+        ty => ty,
     }
 }
 

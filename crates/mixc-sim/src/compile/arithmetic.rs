@@ -190,6 +190,8 @@ fn f64_formula(i: &Instr, m: FloatMods) -> Option<LaneFn> {
         "mul" => f64_modes!(m, |a, b| float::mul64),
         "fma" | "mad" if nearest => lanes!(|a: f64, b: f64, c: f64| a.mul_add(b, c)),
         "div" if nearest => lanes!(|a: f64, b: f64| a / b),
+        "rcp" if i.has("approx") => lanes!(|a: u64| float::gross_rcp64(a)),
+        "rsqrt" if i.has("ftz") => lanes!(|a: u64| float::gross_rsqrt64(a)),
         "rcp" if nearest => lanes!(|a: f64| 1.0 / a),
         "sqrt" if nearest => lanes!(|a: f64| a.sqrt()),
         "rsqrt" => lanes!(|a: f64| 1.0 / a.sqrt()),
@@ -252,11 +254,24 @@ fn int_formula(i: &Instr, ty: Ty) -> Option<LaneFn> {
         "mad" if i.has("lo") => by_width!(ty, |a, b, c| a.wrapping_mul(b).wrapping_add(c)),
         "mad" if i.has("hi") => mad_hi(ty)?,
         "mad" if i.has("wide") => mad_wide(ty)?,
-        "mul24" if ty == Ty::U32 && i.has("lo") => {
-            lanes!(|a: u32, b: u32| (a & 0xff_ffff).wrapping_mul(b & 0xff_ffff))
-        }
-        "sad" if ty == Ty::U32 => lanes!(|a: u32, b: u32, c: u32| a.abs_diff(b).wrapping_add(c)),
-        "sad" if ty == Ty::S32 => lanes!(|a: i32, b: i32, c: u32| a.abs_diff(b).wrapping_add(c)),
+        "mul24" | "mad24" => product24(i, ty)?,
+        "sad" => match ty {
+            Ty::U16 => lanes!(|a: u16, b: u16, c: u16| a.abs_diff(b).wrapping_add(c)),
+            Ty::S16 => lanes!(|a: i16, b: i16, c: u16| a.abs_diff(b).wrapping_add(c)),
+            Ty::U32 => lanes!(|a: u32, b: u32, c: u32| a.abs_diff(b).wrapping_add(c)),
+            Ty::S32 => lanes!(|a: i32, b: i32, c: u32| a.abs_diff(b).wrapping_add(c)),
+            Ty::U64 => lanes!(|a: u64, b: u64, c: u64| a.abs_diff(b).wrapping_add(c)),
+            Ty::S64 => lanes!(|a: i64, b: i64, c: u64| a.abs_diff(b).wrapping_add(c)),
+            _ => return None,
+        },
+        "bmsk" if i.has("clamp") => lanes!(|a: u32, b: u32| integer::bit_mask(a, b, true)),
+        "bmsk" => lanes!(|a: u32, b: u32| integer::bit_mask(a, b, false)),
+        "szext" => match (i.has("clamp"), signed) {
+            (true, true) => lanes!(|a: u32, b: u32| integer::extend(a, b, true, true)),
+            (true, false) => lanes!(|a: u32, b: u32| integer::extend(a, b, true, false)),
+            (false, true) => lanes!(|a: u32, b: u32| integer::extend(a, b, false, true)),
+            (false, false) => lanes!(|a: u32, b: u32| integer::extend(a, b, false, false)),
+        },
         // Division by zero gives an unspecified value in PTX; all ones is what hardware gives.
         "div" if signed => match ty {
             Ty::S16 => lanes!(|a: i16, b: i16| if b == 0 { -1 } else { a.wrapping_div(b) }),
@@ -355,26 +370,96 @@ fn int_formula(i: &Instr, ty: Ty) -> Option<LaneFn> {
             lanes!(|a: u64, b: u64, c: u64, e: u64| integer::bit_field_insert(a, b, c, e, 32))
         }
         "bfi" => lanes!(|a: u64, b: u64, c: u64, e: u64| integer::bit_field_insert(a, b, c, e, 64)),
-        "prmt" if i.mods.len() == 1 => {
-            lanes!(|a: u32, b: u32, c: u32| integer::permute_bytes(a, b, c))
-        }
+        "prmt" => permutation(i)?,
         "lop3" => lanes!(|a: u32, b: u32, c: u32, t: u32| integer::logic3(a, b, c, t)),
-        "dp4a" => {
-            let types = i.types();
-            match (types.first()?.signed(), types.get(1)?.signed()) {
-                (false, false) => {
-                    lanes!(|a: u32, b: u32, c: u32| integer::dot4(a, b, c, false, false))
-                }
-                (false, true) => {
-                    lanes!(|a: u32, b: u32, c: u32| integer::dot4(a, b, c, false, true))
-                }
-                (true, false) => {
-                    lanes!(|a: u32, b: u32, c: u32| integer::dot4(a, b, c, true, false))
-                }
-                (true, true) => lanes!(|a: u32, b: u32, c: u32| integer::dot4(a, b, c, true, true)),
-            }
-        }
+        "dp4a" | "dp2a" => dot(i)?,
         _ => return None,
+    })
+}
+
+/// The lower or upper half of a product.
+pub fn product(ty: Ty, high: bool) -> Option<LaneFn> {
+    if high {
+        return mul_hi(ty);
+    }
+    Some(by_width!(ty, |a, b| a.wrapping_mul(b)))
+}
+
+fn permutation(i: &Instr) -> Option<LaneFn> {
+    macro_rules! mode {
+        ($n:literal) => {
+            lanes!(|a: u32, b: u32, c: u32| {
+                let selectors = integer::PERMUTE_MODES[$n].1;
+                integer::permute_bytes(a, b, selectors[(c & 3) as usize])
+            })
+        };
+    }
+    let Some(name) = i.mods.get(1) else {
+        return Some(lanes!(|a: u32, b: u32, c: u32| integer::permute_bytes(
+            a, b, c
+        )));
+    };
+    let place = integer::PERMUTE_MODES.iter().position(|m| m.0 == name);
+    Some(match place? {
+        0 => mode!(0),
+        1 => mode!(1),
+        2 => mode!(2),
+        3 => mode!(3),
+        4 => mode!(4),
+        _ => mode!(5),
+    })
+}
+
+/// `mul24`, `mad24`: `.lo` takes bits 0 to 31 of the 48-bit product, `.hi` bits 16 to 47.
+fn product24(i: &Instr, ty: Ty) -> Option<LaneFn> {
+    macro_rules! product {
+        ($signed:literal, $shift:literal) => {
+            if i.name == "mul24" {
+                lanes!(|a: u32, b: u32| {
+                    let product = integer::factor24(a, $signed) * integer::factor24(b, $signed);
+                    (product >> $shift) as u32
+                })
+            } else {
+                lanes!(|a: u32, b: u32, c: u32| {
+                    let product = integer::factor24(a, $signed) * integer::factor24(b, $signed);
+                    ((product >> $shift) as u32).wrapping_add(c)
+                })
+            }
+        };
+    }
+    Some(match (ty, i.has("hi"), i.has("lo")) {
+        (Ty::U32, false, true) => product!(false, 0),
+        (Ty::U32, true, false) => product!(false, 16),
+        (Ty::S32, false, true) => product!(true, 0),
+        (Ty::S32, true, false) => product!(true, 16),
+        _ => return None,
+    })
+}
+
+/// `dp4a`, `dp2a`: sums of products of narrow numbers.
+fn dot(i: &Instr) -> Option<LaneFn> {
+    let types = i.types();
+    let signed = (types.first()?.signed(), types.get(1)?.signed());
+    macro_rules! signs {
+        (|$a:ident, $b:ident, $c:ident, $s:ident, $t:ident| $e:expr) => {
+            match signed {
+                (false, false) => signs!(@ $a $b $c $s $t false false $e),
+                (false, true) => signs!(@ $a $b $c $s $t false true $e),
+                (true, false) => signs!(@ $a $b $c $s $t true false $e),
+                (true, true) => signs!(@ $a $b $c $s $t true true $e),
+            }
+        };
+        (@ $a:ident $b:ident $c:ident $s:ident $t:ident $x:literal $y:literal $e:expr) => {
+            lanes!(|$a: u32, $b: u32, $c: u32| {
+                let ($s, $t) = ($x, $y);
+                $e
+            })
+        };
+    }
+    Some(match (i.name.as_str(), i.has("hi")) {
+        ("dp4a", _) => signs!(|a, b, c, s, t| integer::dot4(a, b, c, s, t)),
+        (_, false) => signs!(|a, b, c, s, t| integer::dot2(a, b, c, s, t, false)),
+        (_, true) => signs!(|a, b, c, s, t| integer::dot2(a, b, c, s, t, true)),
     })
 }
 

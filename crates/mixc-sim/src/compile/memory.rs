@@ -23,6 +23,12 @@ impl Compiler<'_> {
                 let a = self.source(i, 1, Ty::B32)?;
                 self.emit(i, Class::WarpSync, Op::MovMatrix { d, a }, vec![a])
             }
+            // A cache policy is an opaque number that only hints take.
+            "createpolicy" => {
+                let (d, _) = self.target(i, 0)?;
+                let a = self.constant(0);
+                self.emit(i, Class::Other, Op::Mov { d, a }, vec![])
+            }
             // Hints without effect on results.
             "prefetch" | "prefetchu" | "discard" | "applypriority" => {
                 self.emit(i, Class::Other, Op::Nop, vec![])
@@ -164,53 +170,42 @@ impl Compiler<'_> {
             .types()
             .last()
             .ok_or_else(|| self.wrong(i, "expected a type"))?;
-        if i.mods
-            .iter()
-            .any(|m| matches!(m.as_str(), "v2" | "v4" | "v8" | "async"))
-            || ty == Ty::B128
-        {
+        if i.has("async") || ty == Ty::B128 {
             return Err(self.unsupported(i));
         }
-        let op = i.mods.iter().find_map(|m| {
-            Some(match m.as_str() {
-                "add" => AtomOp::Add,
-                "min" => AtomOp::Min,
-                "max" => AtomOp::Max,
-                "and" => AtomOp::And,
-                "or" => AtomOp::Or,
-                "xor" => AtomOp::Xor,
-                "exch" => AtomOp::Exch,
-                "cas" => AtomOp::Cas,
-                "inc" => AtomOp::Inc,
-                "dec" => AtomOp::Dec,
-                _ => return None,
-            })
-        });
+        let op = i.mods.iter().find_map(|m| atomic_op(m));
         let op = op.ok_or_else(|| self.unsupported(i))?;
         let arithmetic = matches!(op, AtomOp::Min | AtomOp::Max) && ty.float();
         if arithmetic && !matches!(ty, Ty::F16 | Ty::Bf16 | Ty::F16x2 | Ty::Bf16x2) {
             return Err(self.unsupported(i));
         }
         let first = usize::from(i.name == "atom");
-        let d = if first == 1 && i.operands.first() != Some(&Operand::Sink) {
-            Some(self.target(i, 0)?.0)
-        } else {
-            None
-        };
         let (addr, _) = self.address_at(i, first)?;
-        let b = self.source(i, first + 1, ty)?;
+        self.shared_access(space, ty.bytes());
+        let values = self.source_vector(i, first + 1, ty)?;
+        let targets = match i.operands.first() {
+            Some(Operand::Vector(items)) if first == 1 => items
+                .iter()
+                .map(|o| Ok(Some(self.register(i, o)?.0)))
+                .collect::<Built<Vec<_>>>()?,
+            Some(o) if first == 1 && *o != Operand::Sink => vec![Some(self.target(i, 0)?.0)],
+            _ => vec![None; values.len()],
+        };
+        if targets.len() != values.len() {
+            return Err(self.wrong(i, "the vectors have different lengths"));
+        }
         let c = if op == AtomOp::Cas {
             Some(self.source(i, first + 2, ty)?)
         } else {
             None
         };
-        self.shared_access(space, ty.bytes());
-        let mut uses = vec![addr.base, b];
-        uses.extend(c);
-        self.emit(
-            i,
-            Class::Atomic,
-            Op::Atomic {
+        // A vector is atomic by element only (PTX ISA, "atom", "red").
+        for (n, (&b, &d)) in values.iter().zip(&targets).enumerate() {
+            let offset = addr.offset.wrapping_add(n as i64 * i64::from(ty.bytes()));
+            let addr = Addr { offset, ..addr };
+            let mut uses = vec![addr.base, b];
+            uses.extend(c);
+            let op = Op::Atomic {
                 space,
                 op,
                 ty,
@@ -218,9 +213,10 @@ impl Compiler<'_> {
                 addr,
                 b,
                 c,
-            },
-            uses,
-        )
+            };
+            self.emit(i, Class::Atomic, op, uses)?;
+        }
+        Ok(())
     }
 
     fn cvta(&mut self, i: &Instr) -> Built<()> {
@@ -293,4 +289,21 @@ impl Compiler<'_> {
             uses,
         )
     }
+}
+
+/// The operation of `atom`, `red` and `cp.reduce.async.bulk` that a modifier names.
+pub fn atomic_op(modifier: &str) -> Option<AtomOp> {
+    Some(match modifier {
+        "add" => AtomOp::Add,
+        "min" => AtomOp::Min,
+        "max" => AtomOp::Max,
+        "and" => AtomOp::And,
+        "or" => AtomOp::Or,
+        "xor" => AtomOp::Xor,
+        "exch" => AtomOp::Exch,
+        "cas" => AtomOp::Cas,
+        "inc" => AtomOp::Inc,
+        "dec" => AtomOp::Dec,
+        _ => return None,
+    })
 }

@@ -75,8 +75,10 @@ pub fn unknown_modifier(i: &Instr) -> Option<&str> {
         "add" | "sub" | "mul" | "mad" | "fma" | "div" | "rem" | "min" | "max" | "neg" | "abs"
         | "sqrt" | "rcp" | "rsqrt" | "ex2" | "lg2" | "sin" | "cos" | "tanh" | "and" | "or"
         | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "popc" | "clz" | "brev" | "bfind"
-        | "bfe" | "bfi" | "lop3" | "dp4a" | "sad" | "mul24" | "addc" | "subc" | "copysign"
-        | "mov" | "selp" | "slct" => &[ROUNDING, INTEGER],
+        | "bfe" | "bfi" | "lop3" | "dp4a" | "dp2a" | "sad" | "mul24" | "mad24" | "bmsk"
+        | "szext" | "madc" | "addc" | "subc" | "copysign" | "mov" | "selp" | "slct" => {
+            &[ROUNDING, INTEGER]
+        }
         _ => return None,
     };
     let known = |m: &str| {

@@ -1,6 +1,8 @@
 //! Matrix products and asynchronous copies.
 
+use super::memory::atomic_op;
 use super::{Built, Compiler};
+use crate::exec::bulk::reduces;
 use crate::program::*;
 use crate::syntax::ast::{Instr, Operand, Ty};
 
@@ -223,16 +225,7 @@ impl Compiler<'_> {
                     uses,
                 )
             }
-            (false, false, true) if !to_shared => {
-                let (dst, src) = (self.address_at(i, 0)?.0, self.address_at(i, 1)?.0);
-                let bytes = self.source(i, 2, Ty::U32)?;
-                self.emit(
-                    i,
-                    Class::Async,
-                    Op::BulkStore { dst, src, bytes },
-                    vec![dst.base, src.base, bytes],
-                )
-            }
+            (false, false, true) if !to_shared => self.bulk_store(i, None),
             (true, true, false) => {
                 let (dst, _) = self.address_at(i, 0)?;
                 let (map, coords) = self.tensor_operand(i, 1)?;
@@ -251,35 +244,55 @@ impl Compiler<'_> {
                     uses,
                 )
             }
-            (true, false, true) => self.tensor_store(i, false),
+            (true, false, true) => self.tensor_store(i, None),
             _ => Err(self.unsupported(i)),
         }
     }
 
+    /// PTX ISA, "cp.reduce.async.bulk" and "cp.reduce.async.bulk.tensor", from shared to global memory.
     fn bulk_reduce(&mut self, i: &Instr) -> Built<()> {
         self.async_proxy = true;
-        if i.has("tensor") && i.has("add") && i.has("bulk_group") {
-            return self.tensor_store(i, true);
+        let op = i.mods.iter().find_map(|m| atomic_op(m));
+        let op = op.filter(|op| !matches!(op, AtomOp::Exch | AtomOp::Cas));
+        let (Some(op), true) = (op, i.has("bulk_group")) else {
+            return Err(self.unsupported(i));
+        };
+        if i.has("tensor") {
+            return self.tensor_store(i, Some(op));
         }
-        Err(self.unsupported(i))
+        let ty = self.one_type(i)?;
+        if !reduces(op, ty) {
+            return Err(self.unsupported(i));
+        }
+        self.bulk_store(i, Some((op, ty)))
     }
 
-    fn tensor_store(&mut self, i: &Instr, add: bool) -> Built<()> {
+    fn bulk_store(&mut self, i: &Instr, reduce: Option<(AtomOp, Ty)>) -> Built<()> {
+        let (dst, src) = (self.address_at(i, 0)?.0, self.address_at(i, 1)?.0);
+        let bytes = self.source(i, 2, Ty::U32)?;
+        let uses = vec![dst.base, src.base, bytes];
+        let op = Op::BulkStore {
+            dst,
+            src,
+            bytes,
+            reduce,
+        };
+        self.emit(i, Class::Async, op, uses)
+    }
+
+    fn tensor_store(&mut self, i: &Instr, reduce: Option<AtomOp>) -> Built<()> {
         let (map, coords) = self.tensor_operand(i, 0)?;
         let (src, _) = self.address_at(i, 1)?;
         let mut uses = vec![src.base, map.base];
         uses.extend(&coords);
-        self.emit(
-            i,
-            Class::Async,
-            Op::TensorStore {
-                src,
-                map,
-                coords: coords.into(),
-                add,
-            },
-            uses,
-        )
+        let coords = coords.into();
+        let op = Op::TensorStore {
+            src,
+            map,
+            coords,
+            reduce,
+        };
+        self.emit(i, Class::Async, op, uses)
     }
 
     /// `[map, {c0, c1}]` with as many coordinates as the `.Nd` modifier says.

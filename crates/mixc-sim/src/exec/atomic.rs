@@ -7,6 +7,7 @@ use crate::check::clock::bits;
 use crate::check::finding::FindingKind;
 use crate::check::shadow::Kind;
 use crate::numeric::convert::{integer, mask as width_mask};
+use crate::numeric::float::flush;
 use crate::numeric::{Bits, half_precision as hp};
 use crate::program::*;
 use crate::syntax::ast::Ty;
@@ -34,7 +35,10 @@ impl BlockRun<'_> {
             let ok = self.check_reach(&reach, bytes, warp.index, pc, "an atomic");
             for lane in bits(reach.mask) {
                 let (vb, vc) = (warp.get(*b, lane), c.map_or(0, |c| warp.get(c, lane)));
-                let new = |old| combine(*op, *ty, old, vb, vc);
+                let new = |old| match reach.memory {
+                    Memory::Global => combine_in_global(*op, *ty, old, vb, vc),
+                    _ => combine(*op, *ty, old, vb, vc),
+                };
                 let runs = ok >> lane & 1 == 1 && reach.at[lane].is_multiple_of(u64::from(bytes));
                 let old = match runs {
                     true => self.update(
@@ -89,6 +93,15 @@ impl BlockRun<'_> {
             }
         }
     }
+}
+
+/// In global memory `add.f32` takes subnormal inputs and results for zeros of their sign (PTX ISA, "atom").
+pub fn combine_in_global(op: AtomOp, ty: Ty, old: u64, b: u64, c: u64) -> u64 {
+    if (op, ty) == (AtomOp::Add, Ty::F32) {
+        let sum = flush(f32::of(old)) + flush(f32::of(b));
+        return flush(sum).bits();
+    }
+    combine(op, ty, old, b, c)
 }
 
 /// The new value of an atomic: `old op b`, or `c` where `old == b` for `cas`.

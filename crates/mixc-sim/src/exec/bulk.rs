@@ -2,16 +2,15 @@
 //! (PTX ISA, "Bulk copy: cp.async.bulk", "Tensor copy: cp.async.bulk.tensor").
 
 use super::address::{Memory, Spot};
+use super::atomic::combine_in_global;
 use super::block::{At, BlockRun};
-use super::tensor_map::{TensorElem, TensorMap};
+use super::tensor_map::TensorMap;
 use super::warp::Warp;
 use crate::check::clock::{Actor, bits};
 use crate::check::finding::FindingKind;
 use crate::check::shadow::{Kind, Who};
-use crate::numeric::Bits;
-use crate::numeric::half_precision::{self as hp, IsBf16, IsF16};
 use crate::program::*;
-use crate::syntax::ast::Space;
+use crate::syntax::ast::{Space, Ty};
 use std::collections::HashMap;
 
 /// Agents 48 to 55 store in bulk, one for eight warps in turn.
@@ -44,9 +43,14 @@ impl BlockRun<'_> {
                     let size = warp.get(*bytes, lane) as u32;
                     self.bulk_load(address(dst), address(src), size, address(bar) as u32, who);
                 }
-                Op::BulkStore { dst, src, bytes } => {
+                Op::BulkStore {
+                    dst,
+                    src,
+                    bytes,
+                    reduce,
+                } => {
                     let size = warp.get(*bytes, lane) as u32;
-                    self.bulk_store(address(dst), address(src), size, who);
+                    self.bulk_store(address(dst), address(src), size, *reduce, who);
                 }
                 Op::TensorLoad {
                     dst,
@@ -63,10 +67,10 @@ impl BlockRun<'_> {
                     src,
                     map,
                     coords: c,
-                    add,
+                    reduce,
                 } => {
                     if let Some(map) = self.tensor_map(address(map), who) {
-                        self.tensor_store(address(src), &map, &coords(c), *add, who);
+                        self.tensor_store(address(src), &map, &coords(c), *reduce, who);
                     }
                 }
                 _ => {}
@@ -130,14 +134,26 @@ impl BlockRun<'_> {
         self.check_shared_init(address, size, who);
     }
 
-    fn bulk_store(&mut self, to: u64, from: u64, size: u32, who: At) {
+    fn bulk_store(&mut self, to: u64, from: u64, size: u32, reduce: Option<(AtomOp, Ty)>, who: At) {
         let Some((from, to)) = self.bulk_places(from, to, size, who) else {
             return;
         };
         self.async_read(self.store_agent(who.warp), from, size, who);
-        for n in 0..u64::from(size) {
-            let byte = u64::from(self.shared[(from + n) as usize]);
-            self.store_element(to + n, 1, byte, who);
+        let bytes = reduce.map_or(8, |(_, ty)| ty.bytes());
+        for at in (0..u64::from(size)).step_by(bytes as usize) {
+            let value = self.peek_shared(from + at, bytes);
+            match reduce {
+                None => self.store_element(to + at, bytes, value, who),
+                Some((op, ty)) => self.reduce_element(to + at, op, ty, value),
+            }
+        }
+    }
+
+    fn reduce_element(&mut self, address: u64, op: AtomOp, ty: Ty, value: u64) {
+        if let Some((_, buffer, offset)) = self.l.find_buffer(address) {
+            buffer.update(offset as u64, ty.bytes(), |old| {
+                combine_in_global(op, ty, old, value, 0)
+            });
         }
     }
 
@@ -215,13 +231,26 @@ impl BlockRun<'_> {
         self.mbarrier_delivered(bar, i64::from(size));
     }
 
-    fn tensor_store(&mut self, from: u64, map: &TensorMap, coords: &[i64], add: bool, who: At) {
+    fn tensor_store(
+        &mut self,
+        from: u64,
+        map: &TensorMap,
+        coords: &[i64],
+        reduce: Option<AtomOp>,
+        who: At,
+    ) {
         let Some(base) = self.box_place(from, map, coords, who) else {
             return;
         };
         let size = map.box_bytes() as u32;
         self.async_read(self.store_agent(who.warp), base, size, who);
         let bytes = map.elem.bytes();
+        if reduce.is_some_and(|op| !reduces(op, map.elem.ty())) {
+            let what =
+                "this reduction has no meaning for the tensor map's element type".to_string();
+            self.report(FindingKind::InvalidOperand, who, None, what);
+            return;
+        }
         for (n, inside) in box_elements(map, coords) {
             let at = map.swizzle.apply(base + n * u64::from(bytes));
             let Some(offset) = inside else { continue };
@@ -232,12 +261,9 @@ impl BlockRun<'_> {
                 continue;
             }
             let value = self.peek_shared(at, bytes);
-            if !add {
-                self.store_element(address, bytes, value, who);
-            } else if let Some((_, buffer, offset)) = self.l.find_buffer(address) {
-                buffer.update(offset as u64, bytes, |old| {
-                    add_elements(map.elem, old, value)
-                });
+            match reduce {
+                None => self.store_element(address, bytes, value, who),
+                Some(op) => self.reduce_element(address, op, map.elem.ty(), value),
             }
         }
     }
@@ -266,6 +292,15 @@ impl BlockRun<'_> {
     }
 }
 
+/// Whether a bulk reduction exists: floats add, 16-bit floats also have `min` and `max`.
+pub fn reduces(op: AtomOp, ty: Ty) -> bool {
+    match ty {
+        Ty::F32 | Ty::F64 => op == AtomOp::Add,
+        Ty::F16 | Ty::Bf16 => matches!(op, AtomOp::Add | AtomOp::Min | AtomOp::Max),
+        _ => true,
+    }
+}
+
 /// The elements of a box from the innermost dimension on: its number, and its byte offset in the
 /// buffer if it lies inside the tensor.
 fn box_elements<'m>(
@@ -290,15 +325,4 @@ fn box_elements<'m>(
         }
         (n, inside.then_some(offset))
     })
-}
-
-fn add_elements(elem: TensorElem, a: u64, b: u64) -> u64 {
-    match elem {
-        TensorElem::F32 => (f32::of(a) + f32::of(b)).bits(),
-        TensorElem::F64 => (f64::of(a) + f64::of(b)).bits(),
-        TensorElem::F16 => u64::from(hp::add::<IsF16>(a as u16, b as u16)),
-        TensorElem::Bf16 => u64::from(hp::add::<IsBf16>(a as u16, b as u16)),
-        TensorElem::U32 => u64::from((a as u32).wrapping_add(b as u32)),
-        TensorElem::U8 => u64::from((a as u8).wrapping_add(b as u8)),
-    }
 }

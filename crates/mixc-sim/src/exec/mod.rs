@@ -7,7 +7,7 @@ mod address;
 mod atomic;
 mod barrier;
 mod block;
-mod bulk;
+pub(crate) mod bulk;
 mod copy;
 mod descriptor;
 mod lanes;

@@ -2,6 +2,7 @@
 //! (PTX ISA, "Tensors"; CUDA Driver API, `cuTensorMapEncodeTiled`).
 
 use crate::memory::BufferId;
+use crate::syntax::ast::Ty;
 
 /// How 16-byte pieces of a box are exchanged in shared memory (PTX ISA, "Swizzling Modes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,17 @@ pub enum TensorElem {
 }
 
 impl TensorElem {
+    pub(crate) fn ty(self) -> Ty {
+        match self {
+            TensorElem::U8 => Ty::U8,
+            TensorElem::F16 => Ty::F16,
+            TensorElem::Bf16 => Ty::Bf16,
+            TensorElem::F32 => Ty::F32,
+            TensorElem::U32 => Ty::U32,
+            TensorElem::F64 => Ty::F64,
+        }
+    }
+
     pub fn bytes(self) -> u32 {
         match self {
             TensorElem::U8 => 1,

@@ -265,6 +265,33 @@ pub fn max64(a: f64, b: f64) -> f64 {
     }
 }
 
+/// `rcp.approx.ftz.f64`: of the upper 32 bits only, whose lower half of the result is zero; subnormals
+/// count and come out as zeros (PTX ISA, "rcp.approx.ftz.f64").
+pub fn gross_rcp64(bits: u64) -> u64 {
+    gross64(bits, |x| 1.0 / x)
+}
+
+pub fn gross_rsqrt64(bits: u64) -> u64 {
+    gross64(bits, |x| 1.0 / x.sqrt())
+}
+
+fn gross64(bits: u64, f: impl Fn(f64) -> f64) -> u64 {
+    const UPPER: u64 = 0xffff_ffff_0000_0000;
+    let flush = |x: f64| {
+        if x.is_subnormal() {
+            0f64.copysign(x)
+        } else {
+            x
+        }
+    };
+    let result = flush(f(flush(f64::from_bits(bits & UPPER))));
+    if result.is_nan() {
+        0x7fff_ffff_0000_0000
+    } else {
+        result.to_bits() & UPPER
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,6 +68,68 @@ pub fn permute_bytes(a: u32, b: u32, selector: u32) -> u32 {
     })
 }
 
+/// The other modes of `prmt`: the low two bits of the selector choose a row of four byte numbers, the
+/// lowest byte last (PTX ISA, "prmt").
+pub const PERMUTE_MODES: [(&str, [u32; 4]); 6] = [
+    ("f4e", [0x3210, 0x4321, 0x5432, 0x6543]),
+    ("b4e", [0x5670, 0x6701, 0x7012, 0x0123]),
+    ("rc8", [0x0000, 0x1111, 0x2222, 0x3333]),
+    ("ecl", [0x3210, 0x3211, 0x3222, 0x3333]),
+    ("ecr", [0x0000, 0x1110, 0x2210, 0x3210]),
+    ("rc16", [0x1010, 0x3232, 0x1010, 0x3232]),
+];
+
+/// `bmsk`: `width` ones from bit `at` on. `.clamp` treats larger operands as 32, `.wrap` takes them
+/// modulo 32.
+pub fn bit_mask(at: u32, width: u32, clamp: bool) -> u32 {
+    let (at, width) = if clamp {
+        (at.min(32), width.min(32))
+    } else {
+        (at & 31, width & 31)
+    };
+    let ones = |n: u32| if n >= 32 { u32::MAX } else { (1 << n) - 1 };
+    ones(at + width) & !ones(at)
+}
+
+/// `szext`: the low `width` bits, extended by zeros or by the field's sign.
+pub fn extend(a: u32, width: u32, clamp: bool, signed: bool) -> u32 {
+    let width = if clamp { width.min(32) } else { width & 31 };
+    if width == 32 {
+        return a;
+    }
+    let mask = (1u32 << width) - 1;
+    let negative = signed && width > 0 && a >> (width - 1) & 1 == 1;
+    if negative { a | !mask } else { a & mask }
+}
+
+/// The low 24 bits of a factor of `mul24` and `mad24`.
+pub fn factor24(a: u32, signed: bool) -> i64 {
+    if signed {
+        i64::from((a << 8) as i32 >> 8)
+    } else {
+        i64::from(a & 0xff_ffff)
+    }
+}
+
+/// `dp2a`: two products of 16-bit and 8-bit numbers; `.hi` takes the upper bytes of `b`.
+pub fn dot2(a: u32, b: u32, c: u32, a_signed: bool, b_signed: bool, high: bool) -> u32 {
+    (0..2).fold(c, |sum, i| {
+        let half = (a >> (16 * i)) as u16;
+        let byte = (b >> (8 * i + if high { 16 } else { 0 })) as u8;
+        let x = if a_signed {
+            i32::from(half as i16)
+        } else {
+            i32::from(half)
+        };
+        let y = if b_signed {
+            i32::from(byte as i8)
+        } else {
+            i32::from(byte)
+        };
+        sum.wrapping_add(x.wrapping_mul(y) as u32)
+    })
+}
+
 /// `lop3`: the truth table `lut` at every bit, with a = 0xF0, b = 0xCC, c = 0xAA.
 pub fn logic3(a: u32, b: u32, c: u32, lut: u32) -> u32 {
     (0..8).fold(0, |d, row| {
@@ -140,6 +202,30 @@ mod tests {
         assert_eq!(
             logic3(a, b, c, (0xf0 & 0xcc) | (!0xf0u32 & 0xff & 0xaa)),
             (a & b) | (!a & c)
+        );
+    }
+
+    #[test]
+    fn masks_and_extensions() {
+        assert_eq!(bit_mask(4, 8, true), 0xff0);
+        assert_eq!(bit_mask(28, 8, true), 0xf000_0000);
+        assert_eq!(bit_mask(40, 8, true), 0);
+        assert_eq!(bit_mask(36, 8, false), 0xff0);
+        assert_eq!(bit_mask(0, 40, true), u32::MAX);
+        assert_eq!(bit_mask(0, 40, false), 0xff);
+        assert_eq!(extend(0x1f80, 8, true, true), 0xffff_ff80);
+        assert_eq!(extend(0x1f80, 8, true, false), 0x80);
+        assert_eq!(extend(0x1f80, 40, true, true), 0x1f80);
+        assert_eq!(extend(0x1f80, 40, false, true), 0xffff_ff80);
+        assert_eq!(extend(7, 0, true, true), 0);
+        assert_eq!(factor24(0x80_0000, true), -0x80_0000);
+        assert_eq!(
+            dot2(0xffff_0002, 0x0403_0201, 100, true, true, false),
+            100 + 2 - 2
+        );
+        assert_eq!(
+            dot2(0xffff_0002, 0x0403_0201, 100, true, true, true),
+            100 + 6 - 4
         );
     }
 

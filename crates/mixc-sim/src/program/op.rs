@@ -325,6 +325,8 @@ pub enum Op {
         dst: Addr,
         src: Addr,
         bytes: Slot,
+        /// Combines with what is in global memory instead of replacing it.
+        reduce: Option<(AtomOp, Ty)>,
     },
     TensorLoad {
         dst: Addr,
@@ -336,7 +338,7 @@ pub enum Op {
         src: Addr,
         map: Addr,
         coords: Box<[Slot]>,
-        add: bool,
+        reduce: Option<AtomOp>,
     },
     BulkCommit,
     BulkWait {

@@ -144,7 +144,9 @@ pub fn of(inst: &Inst) -> Access {
             bytes,
             bar,
         } => r.extend([dst.base, src.base, *bytes, bar.base]),
-        Op::BulkStore { dst, src, bytes } => r.extend([dst.base, src.base, *bytes]),
+        Op::BulkStore {
+            dst, src, bytes, ..
+        } => r.extend([dst.base, src.base, *bytes]),
         Op::TensorLoad {
             dst,
             map,
