@@ -9,7 +9,7 @@ use crate::functions;
 use crate::place::Home;
 use crate::visit::{self, Key};
 use mixc_ir::{Func, Ix};
-use mixc_tile::{Expr, Stmt};
+use mixc_tile::{Access, Expr, Stmt};
 use std::collections::HashMap;
 
 /// Elements that were read from shared memory in a statement.
@@ -136,7 +136,11 @@ impl<'k> Lower<'k> {
         if guarded {
             self.e.open_if(writer);
         }
+        let updates = !in_registers && visit::reads(stmt).iter().any(|a| a.buf == dst.buf);
         self.turns(&layout, &axes, |own, points| {
+            if updates {
+                return own.map_in_place(points, dst, expr);
+            }
             let mut cache = Cache::new();
             let nothing = own.e.f32(0.0);
             let mut values = vec![nothing; points.registers() as usize];
@@ -149,6 +153,33 @@ impl<'k> Lower<'k> {
         })?;
         if guarded {
             self.e.close();
+        }
+        Ok(())
+    }
+
+    /// Elementwise on a tile in shared memory: past the end of the tile nothing is even read, since the thread
+    /// that owns what would stand in is another.
+    fn map_in_place(
+        &mut self,
+        points: &Points,
+        dst: &Access,
+        expr: &Expr,
+    ) -> Result<(), LowerError> {
+        let storage = self.storage(dst)?;
+        for r in 0..points.registers() {
+            let Some(at) = points.at(r) else { continue };
+            let inside = self.inside(points, &at, &|_| true);
+            let guarded = self.e.constant(inside).is_none();
+            if guarded {
+                self.e.open_if(inside);
+            }
+            let value = self.number(expr, points, r, &at, &mut Cache::new())?;
+            let address = self.element(points, &at, dst, &storage, false)?;
+            let value = self.to_elem(storage.elem, value);
+            self.e.store(value, address);
+            if guarded {
+                self.e.close();
+            }
         }
         Ok(())
     }

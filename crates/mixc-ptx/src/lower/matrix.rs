@@ -87,10 +87,8 @@ impl<'k> Lower<'k> {
                 self.multiply(product.unit, a, b, c);
             }
         }
-        if product.accumulate && in_place.is_none() {
-            self.add_old(product, &points, &mut values)?;
-        }
-        self.write_result(&points, &product.dst, &values)
+        let add = product.accumulate && in_place.is_none();
+        self.finish_product(product, &points, &mut values, add)
     }
 
     fn rows<'p>(&self, product: &'p Product) -> Operand<'p> {

@@ -293,6 +293,7 @@ impl<'k> Lower<'k> {
         };
         let (low, high) = (self.uniform(lo)?, self.uniform(hi)?);
         self.flush_all();
+        let before = self.hazards.clone();
         let counter = self.e.open_for(low, high);
         self.bind_loop(var, lo, hi, low, high, counter, *reverse);
         if self.touches_shared(body) {
@@ -301,6 +302,8 @@ impl<'k> Lower<'k> {
         self.block(body)?;
         self.end_of_turn(stmt, body);
         self.e.close();
+        // There may be no turn, and then no barrier.
+        self.hazards.join(&before);
         Ok(())
     }
 

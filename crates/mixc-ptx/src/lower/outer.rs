@@ -54,10 +54,36 @@ impl<'k> Lower<'k> {
             self.e.close();
         }
         let mut values: Vec<Val> = sums.iter().map(|s| self.e.load(*s, Ty::F32)).collect();
-        if product.accumulate {
-            self.add_old(product, &points, &mut values)?;
+        self.finish_product(product, &points, &mut values, product.accumulate)
+    }
+
+    /// Writes a product, added to what the destination holds if `add`.
+    pub(super) fn finish_product(
+        &mut self,
+        product: &Product,
+        points: &Points,
+        values: &mut [Val],
+        add: bool,
+    ) -> Result<(), LowerError> {
+        if !add {
+            return self.write_result(points, &product.dst, values);
         }
-        self.write_result(&points, &product.dst, &values)
+        if self.placement.homes[crate::visit::index(product.dst.buf)] != crate::place::Home::Shared {
+            self.add_old(product, points, values)?;
+            return self.write_result(points, &product.dst, values);
+        }
+        let writer = self.writer(&points.layout);
+        let guarded = self.e.constant(writer).is_none();
+        if guarded {
+            self.e.open_if(writer);
+        }
+        self.update_shared(points, &product.dst, |own, r, old| {
+            own.e.fadd(old, values[r as usize])
+        })?;
+        if guarded {
+            self.e.close();
+        }
+        Ok(())
     }
 
     /// Makes both factors readable in shared memory.
@@ -84,8 +110,8 @@ impl<'k> Lower<'k> {
         Ok(())
     }
 
-    /// Adds what the destination held.
-    pub(super) fn add_old(
+    /// Adds what the destination held in registers.
+    fn add_old(
         &mut self,
         product: &Product,
         points: &Points,

@@ -141,6 +141,7 @@ impl<'k> Lower<'k> {
             return Ok(());
         };
         let (low, high) = (self.uniform(lo)?, self.uniform(hi)?);
+        let entering = self.hazards.clone();
         let counter = self.e.open_for(low, high);
         let left = self.e.i32(ring.stages as i32 - 2);
         self.e.run("llvm.nvvm.cp.async.wait.group", &[left]);
@@ -168,6 +169,7 @@ impl<'k> Lower<'k> {
         let next = self.e.select(at_end, zero, next);
         self.e.store(next, ring.stage);
         self.e.close();
+        self.hazards.join(&entering);
         Ok(())
     }
 }

@@ -198,13 +198,9 @@ impl<'k> Lower<'k> {
                 if guarded {
                     self.e.open_if(writer);
                 }
-                let mut cache = HashMap::new();
-                for r in 0..points.registers() {
-                    let Some(at) = points.at(r) else { continue };
-                    let old = self.operand(dst, &points, r, &at, &mut cache)?;
-                    sums[r as usize] = self.combine(kind, old, sums[r as usize]);
-                }
-                self.write_result(&points, dst, &sums)?;
+                self.update_shared(&points, dst, |own, r, old| {
+                    own.combine(kind, old, sums[r as usize])
+                })?;
                 if guarded {
                     self.e.close();
                 }

@@ -147,6 +147,33 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Replaces each element of a tile in shared memory by what `f` makes of it and its register.
+    pub(super) fn update_shared(
+        &mut self,
+        points: &Points,
+        access: &Access,
+        mut f: impl FnMut(&mut Self, u32, Val) -> Val,
+    ) -> Result<(), LowerError> {
+        let storage = self.storage(access)?;
+        for r in 0..points.registers() {
+            let Some(at) = points.at(r) else { continue };
+            let inside = self.inside(points, &at, &|_| true);
+            let guarded = self.e.constant(inside).is_none();
+            if guarded {
+                self.e.open_if(inside);
+            }
+            let address = self.element(points, &at, access, &storage, false)?;
+            let old = self.read_address(storage.elem, address);
+            let new = f(self, r, old);
+            let new = self.to_elem(storage.elem, new);
+            self.e.store(new, address);
+            if guarded {
+                self.e.close();
+            }
+        }
+        Ok(())
+    }
+
     /// Whether registers 2n and 2n + 1 are neighbours in a row of shared memory, at an even place.
     fn pairs(&self, points: &Points, access: &Access, storage: &Storage) -> bool {
         let Some(Place::Axis(inner)) = access.places.get(storage.inner) else {

@@ -158,15 +158,10 @@ pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, Low
 /// chunks is odd, or the chunk is XORed with row bits.
 fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize) -> Storage {
     let shape = if shape.is_empty() { vec![1] } else { shape };
-    let bytes = shape[inner] * elem.bytes();
-    let pitch = if bytes < 16 {
-        bytes.next_power_of_two()
-    } else {
-        bytes.next_multiple_of(16)
-    };
+    let pitch = shape[inner] * elem.bytes();
     let chunks = pitch / 16;
     let (shift, mask) = match chunks {
-        0 => (0, 0),
+        _ if pitch % 16 != 0 => (0, 0),
         c if c % 8 == 0 => (0, 7),
         c if c % 4 == 0 => (1, 3),
         c if c % 2 == 0 => (2, 1),
