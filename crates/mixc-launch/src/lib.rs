@@ -10,6 +10,7 @@ mod bundle;
 mod case;
 mod place;
 mod plan;
+mod ptx;
 mod results;
 mod tensor_map;
 mod validate;
@@ -23,6 +24,7 @@ pub use case::{
 pub use mixc_ir::DType;
 pub use mixc_tensor::Pattern;
 pub use plan::{Arg, BufferSpec, Launch, ModuleImage, Plan, Role};
+pub use ptx::entry_params;
 pub use results::{
     DeviceInfo, Missing, RESULTS_VERSION, Results, ResultsError, Row, Status, Timing,
 };

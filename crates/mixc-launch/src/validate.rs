@@ -1,6 +1,8 @@
 //! The rules of a plan.
 
-use crate::{Arch, ArchError, Arg, BufferSpec, Launch, MapError, Plan, Role, TensorMap};
+use crate::{
+    Arch, ArchError, Arg, BufferSpec, Launch, MapError, Plan, Role, TensorMap, entry_params,
+};
 use std::collections::BTreeSet;
 
 /// Why a plan cannot be run, wherever it is run.
@@ -32,6 +34,23 @@ pub enum PlanError {
     },
     #[error("launch {launch} has no kernel name")]
     NoEntry { launch: usize },
+    #[error(
+        "launch {launch}: module {module} has no kernel '{entry}' with parameters that can be read"
+    )]
+    NoKernel {
+        launch: usize,
+        entry: String,
+        module: usize,
+    },
+    #[error(
+        "launch {launch} of '{entry}': arguments of {found:?} bytes for parameters of {expected:?} bytes"
+    )]
+    Params {
+        launch: usize,
+        entry: String,
+        found: Vec<usize>,
+        expected: Vec<usize>,
+    },
     #[error("launch {launch} of '{entry}': grid {grid:?} exceeds [2^31 - 1, 65535, 65535]")]
     Grid {
         launch: usize,
@@ -148,6 +167,7 @@ impl Plan {
                 count: targets.len(),
             });
         };
+        self.check_params(at, launch)?;
         let [x, y, z] = launch.grid;
         if x > i32::MAX as u32 || y > 65535 || z > 65535 {
             return Err(PlanError::Grid {
@@ -189,6 +209,29 @@ impl Plan {
             });
         }
         Ok(())
+    }
+
+    /// Whether the arguments are what the PTX of the kernel declares. Machine code alone cannot be asked here.
+    fn check_params(&self, at: usize, launch: &Launch) -> Result<(), PlanError> {
+        let ptx = &self.modules[launch.module].ptx;
+        if ptx.trim().is_empty() {
+            return Ok(());
+        }
+        let expected = entry_params(ptx, &launch.entry).ok_or_else(|| PlanError::NoKernel {
+            launch: at,
+            entry: launch.entry.clone(),
+            module: launch.module,
+        })?;
+        let found: Vec<usize> = launch.args.iter().map(|a| a.size_align().0).collect();
+        if found == expected {
+            return Ok(());
+        }
+        Err(PlanError::Params {
+            launch: at,
+            entry: launch.entry.clone(),
+            found,
+            expected,
+        })
     }
 
     fn check_arg(

@@ -5,6 +5,13 @@ use mixc_launch::{
     TensorMap,
 };
 
+const PTX: &str = ".version 8.3\n.target sm_90a\n.visible .entry rows(
+    .param .align 64 .b8 map[128],
+    .param .u64 o,
+    .param .u32 n,
+    .param .f32 scale
+) { ret; }";
+
 fn plan() -> Plan {
     let map = TensorMap::dense(0, MapElem::Bf16, &[64, 100], &[128], &[64, 64]);
     Plan {
@@ -14,7 +21,7 @@ fn plan() -> Plan {
         ],
         modules: vec![ModuleImage {
             target: "sm_90a".into(),
-            ptx: ".version 8.3".into(),
+            ptx: PTX.into(),
             cubin: None,
         }],
         launches: vec![Launch {
@@ -152,7 +159,11 @@ fn launches() {
         Shared { limit: 232448, .. }
     ));
     assert!(matches!(
-        launch(|l| l.args = vec![Arg::I64(0); 4096]),
+        broken(|p| {
+            p.modules[0].ptx.clear();
+            p.modules[0].cubin = Some(vec![1]);
+            p.launches[0].args = vec![Arg::I64(0); 4096];
+        }),
         ArgBytes { bytes: 32768, .. }
     ));
     assert!(matches!(
@@ -185,6 +196,36 @@ fn launches() {
 }
 
 #[test]
+fn arguments_are_those_that_the_ptx_declares() {
+    use PlanError::{NoKernel, Params};
+    assert!(matches!(
+        broken(|p| p.launches[0].entry = "row".into()),
+        NoKernel { module: 0, .. }
+    ));
+    assert!(matches!(
+        broken(|p| drop(p.launches[0].args.pop())),
+        Params { .. }
+    ));
+    assert!(matches!(
+        broken(|p| p.launches[0].args.push(Arg::I32(0))),
+        Params { .. }
+    ));
+    let wide = broken(|p| p.launches[0].args[2] = Arg::I64(100));
+    match &wide {
+        Params {
+            found, expected, ..
+        } => assert_eq!((found[2], expected[2]), (8, 4)),
+        other => panic!("{other}"),
+    }
+    // Machine code alone cannot be asked here.
+    let mut plan = plan();
+    plan.modules[0].ptx.clear();
+    plan.modules[0].cubin = Some(vec![1]);
+    plan.launches[0].args.pop();
+    plan.validate().unwrap();
+}
+
+#[test]
 fn modules() {
     use PlanError::*;
     assert!(matches!(
@@ -202,6 +243,7 @@ fn modules() {
     // 100 KiB fit an A100 but not the consumer cards of its generation.
     let shared = broken(|p| {
         p.modules[0].target = "sm_86".into();
+        p.modules[0].ptx = ".entry rows { ret; }".into();
         p.launches[0].args.clear();
     });
     assert!(matches!(shared, Shared { limit: 101376, .. }));

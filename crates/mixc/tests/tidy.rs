@@ -19,6 +19,8 @@ const ORDER: &[&str] = &[
     "mixc-nvtools",
     "mixc-mlir",
     "mixc-launch",
+    "mixc-cuda",
+    "mixc-runner",
     "mixc",
     "mixc-cli",
 ];

@@ -40,7 +40,7 @@ pub fn add_case(n: i64, expected: Vec<Expected>, verified_by: Option<usize>) -> 
             ],
             modules: vec![ModuleImage {
                 target: "sm_80".into(),
-                ptx: ".version 7.8\n.target sm_80\n".into(),
+                ptx: ".version 7.8\n.target sm_80\n.visible .entry add(.param .u64 x, .param .u64 y, .param .u64 n) { ret; }\n".into(),
                 cubin: Some(vec![0x7f, 0x45, 1, 2]),
             }],
             launches: vec![Launch {
