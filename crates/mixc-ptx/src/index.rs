@@ -40,6 +40,11 @@ impl Scope {
             kernel: String::new(),
             what,
         };
+        if let Some(known) = self.values.get(ix)
+            && !matches!(ix, Ix::Axis(_))
+        {
+            return Ok(*known);
+        }
         Ok(match ix {
             Ix::Const(n) => {
                 let n = i32::try_from(*n)
@@ -50,10 +55,9 @@ impl Scope {
                 Some(v) => v,
                 None => return Err(unknown(format!("the axis {name} has no value here"))),
             },
-            Ix::Dim(name) => match self.values.get(ix) {
-                Some(v) => *v,
-                None => return Err(unknown(format!("the size {name} is not a parameter"))),
-            },
+            Ix::Dim(name) => {
+                return Err(unknown(format!("the size {name} is not a parameter")));
+            }
             Ix::Elem(name, _) => {
                 return Err(unknown(format!("an element of {name} inside an index")));
             }

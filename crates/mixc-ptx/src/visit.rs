@@ -118,3 +118,51 @@ pub(crate) fn plain_axes(access: &Access) -> Vec<Name> {
         })
         .collect()
 }
+
+/// Calls `f` on every index expression of a statement.
+pub(crate) fn indices<'k>(stmt: &'k Stmt, f: &mut dyn FnMut(&'k mixc_ir::Ix)) {
+    let mut accesses = reads(stmt);
+    accesses.extend(written(stmt));
+    for access in accesses {
+        for place in &access.places {
+            if let Place::At(ix) = place {
+                f(ix);
+            }
+        }
+    }
+    match stmt {
+        Stmt::For { lo, hi, .. } => {
+            f(lo);
+            f(hi);
+        }
+        Stmt::If { cond, .. } => {
+            f(&cond.left);
+            f(&cond.right);
+        }
+        Stmt::Load { index, .. } => index.iter().for_each(|ix| {
+            if let LoadIx::Ix(ix) = ix {
+                f(ix);
+            }
+        }),
+        Stmt::Store { index, src, .. } => {
+            index.iter().for_each(&mut *f);
+            expr_indices(src, f);
+        }
+        Stmt::Map { expr, .. } | Stmt::Reduce { expr, .. } | Stmt::Scan { expr, .. } => {
+            expr_indices(expr, f);
+        }
+        Stmt::Contract { .. } => {}
+    }
+}
+
+fn expr_indices<'k>(expr: &'k Expr, f: &mut dyn FnMut(&'k mixc_ir::Ix)) {
+    match expr {
+        Expr::Const(_) | Expr::Scalar(_) | Expr::Elem(_) => {}
+        Expr::Index(ix) => f(ix),
+        Expr::Add(a, b) | Expr::Mul(a, b) => {
+            expr_indices(a, f);
+            expr_indices(b, f);
+        }
+        Expr::Call(_, args) => args.iter().for_each(|a| expr_indices(a, f)),
+    }
+}

@@ -149,6 +149,7 @@ impl<'k> Lower<'k> {
         self.e
             .line(&format!("{shared} = llvm.mlir.addressof @smem : !llvm.ptr<3>"));
         self.grid()?;
+        self.hoist_divisions()?;
         for home in &self.placement.homes {
             let slots = match home {
                 Home::Registers(layout) => (0..spread::registers(layout))
@@ -186,6 +187,22 @@ impl<'k> Lower<'k> {
                 value,
                 Interval::new(0, (hi - 1).max(0)),
             );
+        }
+        Ok(())
+    }
+
+    /// Quotients of sizes and grid coordinates (the key head of a query head) are computed once. The optimiser cannot
+    /// do it, since a division might trap where it was not executed.
+    fn hoist_divisions(&mut self) -> Result<(), LowerError> {
+        let kernel = self.kernel;
+        let mut found: Vec<Ix> = vec![];
+        visit::each(&kernel.body, &mut |stmt| {
+            visit::indices(stmt, &mut |ix| divisions(ix, kernel, &mut found));
+        });
+        for ix in found {
+            let value = self.uniform(&ix)?;
+            let range = self.scope.range(&ix, &HashMap::new());
+            self.scope.set(ix, value, range);
         }
         Ok(())
     }
@@ -399,6 +416,24 @@ impl<'k> Lower<'k> {
     fn storage(&self, access: &Access) -> Result<crate::place::Storage, LowerError> {
         let found = self.placement.storage[visit::index(access.buf)].clone();
         found.ok_or_else(|| unsupported("bug: a buffer has no shared memory".to_owned()))
+    }
+}
+
+/// Collects divisions whose leaves are sizes and grid axes, inner ones first.
+fn divisions(ix: &Ix, kernel: &Kernel, found: &mut Vec<Ix>) {
+    let Some((a, b)) = ix.operands() else { return };
+    divisions(a, kernel, found);
+    divisions(b, kernel, found);
+    let mut fixed = true;
+    ix.visit_leaves(&mut |leaf| {
+        fixed &= match leaf {
+            Ix::Dim(_) => true,
+            Ix::Axis(name) => kernel.grid.iter().any(|g| g.name == *name),
+            _ => false,
+        }
+    });
+    if fixed && matches!(ix, Ix::Div(..) | Ix::Mod(..)) && !found.contains(ix) {
+        found.push(ix.clone());
     }
 }
 

@@ -190,9 +190,6 @@ impl Classes {
             let mut seen: HashMap<Name, (u32, usize)> = HashMap::new();
             let mut accesses = visit::reads(stmt);
             accesses.extend(visit::written(stmt));
-            if matches!(stmt, Stmt::Contract { .. } | Stmt::Load { .. }) {
-                return;
-            }
             // Vectors are read by tiles of any orientation, so they join nothing.
             for access in accesses.into_iter().filter(|a| a.places.len() >= 2) {
                 for (d, place) in access.places.iter().enumerate() {
