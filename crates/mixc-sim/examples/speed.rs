@@ -1,4 +1,4 @@
-//! Simulated instructions a second on causal attention, with all checks on.
+//! Simulated instructions a second, with and without race checks.
 //!
 //! `cargo run -p mixc-sim --example speed [BLOCKS]`
 
@@ -6,46 +6,69 @@
 mod attention;
 
 use attention::Attention;
-use mixc_sim::Options;
-use std::time::Instant;
+use mixc_sim::{Arg, Memory, Module, Options, Report};
+use std::time::{Duration, Instant};
 
 fn main() {
     let blocks = std::env::args()
         .nth(1)
         .map_or(8, |n| n.parse().expect("a number of blocks"));
-    let variants = [
-        (
-            "one worker, all checks",
-            Options {
-                parallel: false,
-                ..Options::default()
-            },
-        ),
-        (
-            "one worker, no race checks",
-            Options {
-                parallel: false,
-                races: false,
-                ..Options::default()
-            },
-        ),
-        ("all workers, all checks", Options::default()),
-    ];
-    for (name, options) in variants {
-        let mut best = f64::INFINITY;
-        let mut instructions = 0;
-        for _ in 0..5 {
+    let one = Options {
+        parallel: false,
+        ..Options::default()
+    };
+    let unchecked = Options {
+        races: false,
+        block_races: false,
+        ..one.clone()
+    };
+    println!("causal attention with matrix instructions, {blocks} blocks of 128 threads:");
+    for (name, options) in [
+        ("one worker", &one),
+        ("one worker, no race checks", &unchecked),
+        ("all workers", &Options::default()),
+    ] {
+        measure(name, || {
             let mut case = Attention::new(blocks);
             let start = Instant::now();
-            let report = case.launch(&options);
-            best = best.min(start.elapsed().as_secs_f64());
-            assert!(report.findings.is_empty(), "{}", report.findings[0]);
-            instructions = report.counts.tally.threads;
-        }
-        let rate = instructions as f64 / best / 1e6;
-        println!(
-            "{name}: {instructions} thread instructions in {:.1} ms, {rate:.0} million a second",
-            best * 1e3
-        );
+            let report = case.launch(options);
+            (start.elapsed(), report)
+        });
     }
+    println!("tiled f32 product through shared memory, 16 blocks of 256 threads:");
+    measure("one worker", || product(&one));
+    measure("one worker, no race checks", || product(&unchecked));
+}
+
+/// The best of five runs.
+fn measure(name: &str, run: impl Fn() -> (Duration, Report)) {
+    let runs: Vec<(Duration, Report)> = (0..5).map(|_| run()).collect();
+    let (time, report) = runs.iter().min_by_key(|r| r.0).expect("five runs");
+    assert!(report.findings.is_empty(), "{}", report.findings[0]);
+    let (instructions, seconds) = (report.counts.tally.threads, time.as_secs_f64());
+    let rate = instructions as f64 / seconds / 1e6;
+    let ms = seconds * 1e3;
+    println!(
+        "  {name}: {instructions} thread instructions in {ms:.1} ms, {rate:.0} million a second"
+    );
+}
+
+fn product(options: &Options) -> (Duration, Report) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cuda/matmul.ptx");
+    let module =
+        Module::parse(&std::fs::read_to_string(path).expect("the PTX")).expect("it parses");
+    let n = 64;
+    let mut memory = Memory::new();
+    let a = memory.alloc_f32("a", &vec![0.5; n * n]);
+    let b = memory.alloc_f32("b", &vec![0.25; n * n]);
+    let c = memory.alloc_uninit("c", n * n * 4);
+    let mut args = vec![Arg::Buffer(a), Arg::Buffer(b), Arg::Buffer(c)];
+    args.extend((0..3).map(|_| Arg::I32(n as i32)));
+    let entry = module.entries()[0].name.clone();
+    let (grid, block) = ([n as u32 / 16, n as u32 / 16, 1], [16, 16, 1]);
+    let start = Instant::now();
+    let report = module
+        .launch(&entry, grid, block, 0, &args, &mut memory, options)
+        .expect("the arguments fit");
+    (start.elapsed(), report)
 }

@@ -185,6 +185,107 @@ fn races_within_a_block() {
     );
 }
 
+/// Runs a body on 3 blocks of 32 threads, with the block's number in `%r0`, a buffer of 512 bytes in `%rd0`
+/// and a counter in `%rd1`.
+fn blocks(body: &str, parallel: bool) -> Report {
+    let mut memory = Memory::new();
+    let x = memory.alloc_u32("x", &[1; 128]);
+    let counter = memory.alloc_u32("counter", &[0]);
+    let options = Options {
+        parallel,
+        ..Options::default()
+    };
+    let module = parse(&kernel(2, "", &format!("mov.u32 %r0, %ctaid.x;\n{body}")));
+    let args = [Arg::Buffer(x), Arg::Buffer(counter)];
+    let (grid, block) = ([3, 1, 1], [32, 1, 1]);
+    module
+        .launch("k", grid, block, 0, &args, &mut memory, &options)
+        .unwrap()
+}
+
+#[test]
+fn races_between_blocks() {
+    // Thread t of block b writes element 32 b + t, in pieces of 2 bytes, and reads it: nobody else's.
+    let own = "mad.lo.u32 %r1, %r0, 32, %t;\nmul.wide.u32 %rd2, %r1, 2;\nadd.s64 %rd3, %rd0, %rd2;\ncvt.u16.u32 %h1, %t;\n\
+               st.global.u16 [%rd3], %h1;\nld.global.u16 %h2, [%rd3];\n";
+    clean(&blocks(own, true));
+    let meets = |body: &str, says: &[&str]| {
+        let report = blocks(&format!("{own}{body}"), true);
+        let finding = report.of(FindingKind::RaceBetweenBlocks);
+        let text = finding.expect("no finding").to_string();
+        for part in says {
+            assert!(text.contains(part), "`{part}` is not in `{text}`");
+        }
+    };
+    // One element past the own ones.
+    meets(
+        "ld.global.u16 %h2, [%rd3+2];",
+        &[
+            "block [1, 0, 0]",
+            "against block [0, 0, 0], thread",
+            "ld.global.u16 %h2, [%rd3+2]",
+            "byte 64 of 512",
+        ],
+    );
+    meets(
+        "st.global.u8 [%rd3+3], %h1;",
+        &["`st.global.u16 [%rd3], %h1;`", "byte 65 of 512"],
+    );
+    meets(
+        "atom.global.add.u32 %r5, [%rd0+256], 1;\nld.global.u32 %r6, [%rd0+256];",
+        &["byte 256"],
+    );
+    clean(&blocks(
+        "atom.global.add.u32 %r5, [%rd0+256], 1;\nld.relaxed.gpu.global.u32 %r6, [%rd0+256];",
+        true,
+    ));
+    // Reports do not depend on the order in which blocks run.
+    let body = format!("{own}ld.global.u32 %r5, [%rd0];\nst.global.u32 [%rd0+8], %r5;");
+    let show = |r: Report| r.findings.iter().map(|f| f.to_string()).collect::<Vec<_>>();
+    let want = show(blocks(&body, false));
+    assert_eq!(want.len(), 2, "{want:?}");
+    for _ in 0..5 {
+        assert_eq!(show(blocks(&body, true)), want);
+    }
+    let off = Options {
+        block_races: false,
+        ..Options::default()
+    };
+    let mut memory = Memory::new();
+    let x = memory.alloc_u32("x", &[1; 128]);
+    let module = parse(&kernel(1, "", "st.global.u32 [%rd0], 1;"));
+    clean(
+        &module
+            .launch(
+                "k",
+                [3, 1, 1],
+                [1; 3],
+                0,
+                &[Arg::Buffer(x)],
+                &mut memory,
+                &off,
+            )
+            .unwrap(),
+    );
+}
+
+/// The last block to arrive sums what all wrote: ordered by a fence and an atomic that returns a value.
+#[test]
+fn the_last_block_may_read_what_the_others_released() {
+    let body = "mul.wide.u32 %rd2, %r0, 4;\nadd.s64 %rd3, %rd0, %rd2;\nsetp.ne.u32 %p1, %t, 0;\n@%p1 ret;\nst.global.u32 [%rd3], %r0;\n\
+                membar.gl;\natom.global.inc.u32 %r1, [%rd1], 2;\nsetp.ne.u32 %p2, %r1, 2;\n@%p2 ret;\nmembar.gl;\n\
+                ld.global.u32 %r2, [%rd0];\nld.global.u32 %r3, [%rd0+4];\nld.global.u32 %r4, [%rd0+8];\n\
+                add.u32 %r2, %r2, %r3;\nadd.u32 %r2, %r2, %r4;\nst.global.u32 [%rd0+64], %r2;";
+    clean(&blocks(body, true));
+    for (from, to) in [
+        ("membar.gl;\natom", "membar.cta;\natom"),
+        ("atom.global.inc.u32 %r1, [%rd1], 2;", "mov.u32 %r1, %r0;"),
+    ] {
+        let report = blocks(&body.replacen(from, to, 1), false);
+        assert!(report.of(FindingKind::RaceBetweenBlocks).is_some(), "{to}");
+    }
+}
+
 #[test]
 fn barriers_that_not_all_reach() {
     // The lanes of the first warp meet all others at different barriers; that ends, but is undefined.

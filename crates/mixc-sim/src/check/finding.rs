@@ -14,6 +14,8 @@ pub enum FindingKind {
     UninitLocal,
     /// Two accesses of one block, one a write, that nothing orders.
     Race,
+    /// Two accesses of different blocks to global memory, one a write, that are not both atomic.
+    RaceBetweenBlocks,
     /// A barrier, or an instruction of a whole warp, that not all its lanes execute together.
     Divergent,
     Deadlock,
@@ -58,6 +60,8 @@ pub struct Finding {
     pub line: u32,
     pub text: String,
     pub block: [u32; 3],
+    /// Of a race between blocks: the first thread of the block that touched the surrounding 256 bytes with
+    /// this instruction.
     pub thread: [u32; 3],
     pub address: Option<u64>,
     /// The kernel parameter or shared variable that the address belongs to, with the byte offset.
@@ -71,6 +75,7 @@ pub struct Finding {
 pub struct Other {
     pub line: u32,
     pub text: String,
+    pub block: [u32; 3],
     pub thread: [u32; 3],
 }
 
@@ -90,11 +95,14 @@ impl fmt::Display for Finding {
             write!(f, "; {object}")?;
         }
         if let Some(other) = &self.other {
-            write!(
-                f,
-                "; against thread {:?} at line {}: `{}`",
-                other.thread, other.line, other.text
-            )?;
+            write!(f, "; against ")?;
+            if other.block != self.block {
+                write!(f, "block {:?}, ", other.block)?;
+            }
+            let Other {
+                thread, line, text, ..
+            } = other;
+            write!(f, "thread {thread:?} at line {line}: `{text}`")?;
         }
         write!(f, "; {} times)", self.occurrences)
     }

@@ -159,6 +159,7 @@ impl Compiler<'_> {
                 from: from.into(),
                 addr,
                 strong: Self::strong(i),
+                release: i.has("release"),
             },
             uses,
         )
@@ -199,6 +200,7 @@ impl Compiler<'_> {
         } else {
             None
         };
+        let release = i.has("release") || i.has("acq_rel");
         // A vector is atomic by element only (PTX ISA, "atom", "red").
         for (n, (&b, &d)) in values.iter().zip(&targets).enumerate() {
             let offset = addr.offset.wrapping_add(n as i64 * i64::from(ty.bytes()));
@@ -213,6 +215,7 @@ impl Compiler<'_> {
                 addr,
                 b,
                 c,
+                release,
             };
             self.emit(i, Class::Atomic, op, uses)?;
         }

@@ -8,6 +8,8 @@ impl Compiler<'_> {
     pub fn sync(&mut self, i: &Instr) -> Built<()> {
         match i.name.as_str() {
             "bar" | "barrier" => self.barrier(i),
+            // Within a block, the records of shared memory know barriers only.
+            "membar" | "fence" if i.has("cta") => self.emit(i, Class::Barrier, Op::Nop, vec![]),
             "membar" => self.emit(i, Class::Barrier, Op::Fence, vec![]),
             "fence" => match i.mods.first().map(String::as_str) {
                 // PTX ISA, "membar / fence": `.proxy.async` orders the generic and the async proxy.

@@ -3,6 +3,7 @@
 use super::address::{Memory, Reach, Spot, reaches};
 use super::block::{At, BlockRun};
 use super::warp::Warp;
+use crate::check::blocks::Mode;
 use crate::check::clock::bits;
 use crate::check::finding::FindingKind;
 use crate::check::shadow::{Conflict, Kind, Who};
@@ -178,6 +179,11 @@ impl BlockRun<'_> {
         match reach.memory {
             Memory::Shared => self.check_shared_reads(reach, total, warp, pc, strong),
             Memory::Global => {
+                let mode = if strong { Mode::Atomic } else { Mode::Read };
+                self.note(reach, total, mode, warp, pc);
+                if strong {
+                    self.scratch.footprint.acquire();
+                }
                 let l = self.l;
                 for lane in bits(reach.mask) {
                     let Some((_, buffer, offset)) = l.find_buffer(reach.at[lane]) else {
@@ -254,6 +260,7 @@ impl BlockRun<'_> {
             from,
             addr,
             strong,
+            release,
         } = &program.code[pc as usize].op
         else {
             return;
@@ -264,9 +271,12 @@ impl BlockRun<'_> {
         for mut reach in reaches(warp, *addr, *space, mask) {
             self.count_access(&reach, total, pc);
             reach.mask = self.check_reach(&reach, total, warp.index, pc, "a store");
+            if *strong && reach.memory == Memory::Global {
+                self.scratch.footprint.release(*release);
+            }
             match reach.memory {
                 Memory::Shared => self.store_shared(warp, &reach, from, each, *strong, pc),
-                Memory::Global => self.store_global(warp, &reach, from, each, pc),
+                Memory::Global => self.store_global(warp, &reach, from, each, *strong, pc),
                 Memory::Local => {
                     for lane in bits(reach.mask) {
                         let base = self.local_base(warp.index, lane) + reach.at[lane] as usize;
@@ -334,7 +344,18 @@ impl BlockRun<'_> {
         }
     }
 
-    fn store_global(&mut self, warp: &Warp, reach: &Reach, from: &[Slot], each: u32, pc: Pc) {
+    fn store_global(
+        &mut self,
+        warp: &Warp,
+        reach: &Reach,
+        from: &[Slot],
+        each: u32,
+        strong: bool,
+        pc: Pc,
+    ) {
+        let total = each * from.len() as u32;
+        let mode = if strong { Mode::Atomic } else { Mode::Write };
+        self.note(reach, total, mode, warp.index, pc);
         let l = self.l;
         for lane in bits(reach.mask) {
             let Some((_, buffer, offset)) = l.find_buffer(reach.at[lane]) else {

@@ -3,6 +3,7 @@
 use super::MODULE_BASE;
 use super::block::{At, BlockRun};
 use super::warp::Warp;
+use crate::check::blocks::Mode;
 use crate::check::clock::bits;
 use crate::check::finding::FindingKind;
 use crate::program::{Addr, Op, Pc};
@@ -233,9 +234,45 @@ impl BlockRun<'_> {
         }
     }
 
+    /// Notes what the lanes touch of global memory, in runs of neighbouring bytes.
+    pub fn note(&mut self, reach: &Reach, bytes: u32, mode: Mode, warp: usize, pc: Pc) {
+        if !self.l.options.block_races {
+            return;
+        }
+        let mut run: Option<(usize, u64, u64)> = None;
+        for lane in bits(reach.mask) {
+            let at = reach.at[lane];
+            match &mut run {
+                Some((_, _, end)) if *end == at => *end += u64::from(bytes),
+                _ => {
+                    let new = (warp * 32 + lane, at, at + u64::from(bytes));
+                    self.note_run(run.replace(new), mode, pc);
+                }
+            }
+        }
+        self.note_run(run, mode, pc);
+    }
+
+    fn note_run(&mut self, run: Option<(usize, u64, u64)>, mode: Mode, pc: Pc) {
+        if let Some((thread, from, to)) = run
+            && let Some((buffer, offset)) = self.l.find_numbered(from)
+        {
+            let f = &mut self.scratch.footprint;
+            f.note(buffer, offset as u64, to - from, mode, thread, pc);
+        }
+    }
+
+    /// The same for a copy engine: `len` bytes, which lie inside a buffer.
+    pub fn note_copy(&mut self, address: u64, len: u32, mode: Mode, who: At) {
+        if self.l.options.block_races && len > 0 {
+            let run = (who.thread(), address, address + u64::from(len));
+            self.note_run(Some(run), mode, who.pc);
+        }
+    }
+
     /// Counts a warp-wide access of `bytes` by each lane.
     pub fn count_access(&mut self, reach: &Reach, bytes: u32, pc: Pc) {
-        let tally = &mut self.tallies[pc as usize];
+        let tally = &mut self.scratch.tallies[pc as usize];
         let mut n = 0;
         match reach.memory {
             Memory::Shared => {

@@ -1,8 +1,9 @@
 //! Atomics (PTX ISA, "Parallel Synchronization and Communication Instructions: atom, red").
 
-use super::address::{Memory, Spot, reaches};
+use super::address::{Memory, Reach, Spot, reaches};
 use super::block::{At, BlockRun};
 use super::warp::Warp;
+use crate::check::blocks::Mode;
 use crate::check::clock::bits;
 use crate::check::finding::FindingKind;
 use crate::check::shadow::Kind;
@@ -24,6 +25,7 @@ impl BlockRun<'_> {
             addr,
             b,
             c,
+            release,
         } = &program.code[pc as usize].op
         else {
             return;
@@ -33,6 +35,19 @@ impl BlockRun<'_> {
         for reach in reaches(warp, *addr, *space, mask) {
             self.count_access(&reach, bytes, pc);
             let ok = self.check_reach(&reach, bytes, warp.index, pc, "an atomic");
+            if reach.memory == Memory::Global {
+                let (memory, at) = (reach.memory, reach.at);
+                let reads = Reach {
+                    memory,
+                    mask: ok,
+                    at,
+                };
+                self.note(&reads, bytes, Mode::Atomic, warp.index, pc);
+                self.scratch.footprint.release(*release);
+                if d.is_some() {
+                    self.scratch.footprint.acquire();
+                }
+            }
             for lane in bits(reach.mask) {
                 let (vb, vc) = (warp.get(*b, lane), c.map_or(0, |c| warp.get(c, lane)));
                 let new = |old| match reach.memory {

@@ -8,6 +8,7 @@ use super::mbarrier::Mbarrier;
 use super::step::Flow;
 use super::warp::{State, Warp};
 use super::warpgroup::{RegisterPool, Warpgroup};
+use crate::check::blocks::{Footprint, Touch};
 use crate::check::clock::{Clocks, bits};
 use crate::check::finding::{Finding, FindingKind, Findings, Other};
 use crate::check::shadow::{Access, Conflict, Shadow};
@@ -33,6 +34,27 @@ impl At {
     }
 }
 
+/// What a worker keeps from block to block.
+pub struct Scratch {
+    /// By instruction, over all blocks that this worker has run.
+    pub tallies: Vec<Tally>,
+    pub footprint: Footprint,
+}
+
+/// What is left of a block that has run.
+pub struct BlockEnd {
+    pub findings: Findings,
+    /// The whole launch should stop.
+    pub aborted: bool,
+    pub touches: Vec<(Touch, bool)>,
+}
+
+pub fn thread_id(launch: &Launch, thread: usize) -> [u32; 3] {
+    let [bx, by, _] = launch.block;
+    let t = thread as u32;
+    [t % bx, t / bx % by, t / bx / by]
+}
+
 /// Instructions that a group runs before others get their turn.
 const TURN: u32 = 2000;
 
@@ -54,8 +76,7 @@ pub struct BlockRun<'a> {
     pub local: Vec<u8>,
     pub local_init: Vec<bool>,
     pub findings: Findings,
-    /// By instruction, over all blocks that this worker has run.
-    pub tallies: Vec<Tally>,
+    pub scratch: Scratch,
     pub executed: u64,
     /// Counts what other threads may wait for: stores, arrivals, exits.
     pub events: u64,
@@ -63,7 +84,7 @@ pub struct BlockRun<'a> {
 }
 
 impl<'a> BlockRun<'a> {
-    pub fn new(l: &'a Launch<'a>, id: [u32; 3], tallies: Vec<Tally>) -> BlockRun<'a> {
+    pub fn new(l: &'a Launch<'a>, id: [u32; 3], scratch: Scratch) -> BlockRun<'a> {
         let threads = l.threads();
         let warps: Vec<Warp> = (0..threads.div_ceil(32))
             .map(|w| {
@@ -104,7 +125,7 @@ impl<'a> BlockRun<'a> {
             local: vec![0; local],
             local_init: vec![false; local],
             findings: Findings::default(),
-            tallies,
+            scratch,
             executed: 0,
             events: 0,
             aborted: false,
@@ -148,8 +169,7 @@ impl<'a> BlockRun<'a> {
         }
     }
 
-    /// Findings, the tallies, and whether the whole launch should stop.
-    pub fn run(mut self) -> (Findings, Vec<Tally>, bool) {
+    pub fn run(mut self) -> (BlockEnd, Scratch) {
         let mut idle_rounds = 0;
         loop {
             let before = self.events;
@@ -172,13 +192,22 @@ impl<'a> BlockRun<'a> {
                     continue;
                 }
                 self.report_deadlock();
-                return (self.findings, self.tallies, self.aborted);
+                return self.end();
             }
         }
         if !self.aborted {
             self.check_warpgroups();
         }
-        (self.findings, self.tallies, self.aborted)
+        self.end()
+    }
+
+    fn end(mut self) -> (BlockEnd, Scratch) {
+        let end = BlockEnd {
+            findings: self.findings,
+            aborted: self.aborted,
+            touches: self.scratch.footprint.take(),
+        };
+        (end, self.scratch)
     }
 
     /// Gives each group of the warp that can run one turn.
@@ -260,9 +289,7 @@ impl<'a> BlockRun<'a> {
     }
 
     pub fn thread_id(&self, thread: usize) -> [u32; 3] {
-        let [bx, by, _] = self.l.block;
-        let t = thread as u32;
-        [t % bx, t / bx % by, t / bx / by]
+        thread_id(self.l, thread)
     }
 
     pub fn report(&mut self, kind: FindingKind, at: At, address: Option<u64>, message: String) {
@@ -282,7 +309,13 @@ impl<'a> BlockRun<'a> {
             let (line, text) = self.l.line_text(a.pc);
             let agent = self.clocks.is_agent(a.actor);
             let thread = self.thread_id(if agent { 0 } else { a.actor as usize });
-            Other { line, text, thread }
+            let block = self.id;
+            Other {
+                line,
+                text,
+                block,
+                thread,
+            }
         });
         let object = address.and_then(|a| self.object(a));
         let (id, l) = (self.id, self.l);

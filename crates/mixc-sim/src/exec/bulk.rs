@@ -6,6 +6,7 @@ use super::atomic::combine_in_global;
 use super::block::{At, BlockRun};
 use super::tensor_map::TensorMap;
 use super::warp::Warp;
+use crate::check::blocks::Mode;
 use crate::check::clock::{Actor, bits};
 use crate::check::finding::FindingKind;
 use crate::check::shadow::{Kind, Who};
@@ -88,7 +89,7 @@ impl BlockRun<'_> {
         let global = Spot::of(Space::Global, global);
         let ok = self.check_spot(shared, size, 16, who, "a bulk copy")
             & self.check_spot(global, size, 16, who, "a bulk copy");
-        self.tallies[who.pc as usize].bulk_bytes += u64::from(size);
+        self.scratch.tallies[who.pc as usize].bulk_bytes += u64::from(size);
         (ok && size > 0).then_some((shared.at, global.at))
     }
 
@@ -100,6 +101,7 @@ impl BlockRun<'_> {
             return;
         }
         let mut data = vec![0; size as usize];
+        self.note_copy(from, size, Mode::Read, who);
         self.read_global(from, &mut data, who);
         self.async_write(to, size, bar, who);
         self.shared[to as usize..][..size as usize].copy_from_slice(&data);
@@ -140,6 +142,7 @@ impl BlockRun<'_> {
         };
         self.async_read(self.store_agent(who.warp), from, size, who);
         let bytes = reduce.map_or(8, |(_, ty)| ty.bytes());
+        self.note_copy(to, size, mode_of(reduce.is_some()), who);
         for at in (0..u64::from(size)).step_by(bytes as usize) {
             let value = self.peek_shared(from + at, bytes);
             match reduce {
@@ -197,7 +200,7 @@ impl BlockRun<'_> {
             self.report(FindingKind::InvalidOperand, who, None, what);
             return None;
         }
-        self.tallies[who.pc as usize].bulk_bytes += u64::from(size);
+        self.scratch.tallies[who.pc as usize].bulk_bytes += u64::from(size);
         Some(spot.at)
     }
 
@@ -216,6 +219,7 @@ impl BlockRun<'_> {
             if let Some(address) = inside.map(|offset| self.l.memory.address(map.buffer) + offset)
                 && self.check_spot(Spot::global(address), bytes, 1, who, "a tensor copy")
             {
+                self.note_copy(address, bytes, Mode::Read, who);
                 self.read_global(address, &mut value[..bytes as usize], who);
             }
             let at = map.swizzle.apply(base + n * u64::from(bytes)) as usize;
@@ -261,6 +265,7 @@ impl BlockRun<'_> {
                 continue;
             }
             let value = self.peek_shared(at, bytes);
+            self.note_copy(address, bytes, mode_of(reduce.is_some()), who);
             match reduce {
                 None => self.store_element(address, bytes, value, who),
                 Some(op) => self.reduce_element(address, op, map.elem.ty(), value),
@@ -290,6 +295,10 @@ impl BlockRun<'_> {
             }
         }
     }
+}
+
+fn mode_of(reduction: bool) -> Mode {
+    if reduction { Mode::Atomic } else { Mode::Write }
 }
 
 /// Whether a bulk reduction exists: floats add, 16-bit floats also have `min` and `max`.

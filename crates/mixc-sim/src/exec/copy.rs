@@ -6,6 +6,7 @@
 use super::address::{Memory, Reach, reaches};
 use super::block::{At, BlockRun};
 use super::warp::Warp;
+use crate::check::blocks::Mode;
 use crate::check::clock::bits;
 use crate::check::finding::FindingKind;
 use crate::check::shadow::{Kind, Who};
@@ -107,15 +108,28 @@ impl BlockRun<'_> {
         let what = "the source of an asynchronous copy";
         let whole = bits(from.mask).all(|l| wanted[l] == bytes);
         let ok = if whole {
-            self.check_reach(from, bytes, warp, pc, what)
+            let ok = self.check_reach(from, bytes, warp, pc, what);
+            let (memory, at) = (from.memory, from.at);
+            let reads = Reach {
+                memory,
+                mask: ok,
+                at,
+            };
+            self.note(&reads, bytes, Mode::Read, warp, pc);
+            ok
         } else {
             let mut fits = |l: &usize| {
                 let at = At::new(warp, *l, pc);
                 self.check_spot(from.spot(*l), wanted[*l], bytes, at, what)
             };
-            bits(from.mask)
+            let ok = bits(from.mask)
                 .filter(|l| fits(l))
-                .fold(0, |m, l| m | 1 << l)
+                .fold(0, |m, l| m | 1 << l);
+            for lane in bits(ok) {
+                let at = At::new(warp, lane, pc);
+                self.note_copy(from.at[lane], wanted[lane], Mode::Read, at);
+            }
+            ok
         };
         for lane in bits(ok) {
             let out = &mut data[lane][..wanted[lane] as usize];

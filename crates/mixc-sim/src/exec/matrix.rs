@@ -25,7 +25,7 @@ impl BlockRun<'_> {
             product::of_registers((m.a, m.b), m.k as usize, a, b)
         };
         let sums = sums.as_flattened();
-        self.tallies[pc as usize].matrix_fmas += u64::from(m.m * m.n * m.k);
+        self.scratch.tallies[pc as usize].matrix_fmas += u64::from(m.m * m.n * m.k);
         // All results come before the first write: D may be C in another order.
         let mut out = [[0; 32]; 4];
         for (r, out) in out.iter_mut().take(m.dst.len()).enumerate() {

@@ -10,6 +10,7 @@ mod block;
 pub(crate) mod bulk;
 mod copy;
 mod descriptor;
+mod grid;
 mod lanes;
 mod matrix;
 mod mbarrier;
@@ -20,14 +21,12 @@ mod warp;
 mod warpgroup;
 mod wgmma;
 
-use crate::check::finding::{Finding, FindingKind, Findings};
-use crate::counts::{Counts, Tally};
+use crate::check::finding::{Finding, FindingKind};
+use crate::counts::Counts;
 use crate::memory::{Buffer, BufferId, Memory};
 use crate::profile::Profile;
 use crate::program::Program;
-use block::BlockRun;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+pub(crate) use grid::run;
 use tensor_map::TensorMap;
 
 /// One kernel argument.
@@ -55,6 +54,8 @@ pub struct Options {
     pub instruction_limit: u64,
     /// Check shared-memory accesses for races (the most expensive check).
     pub races: bool,
+    /// Check global-memory accesses for races between blocks.
+    pub block_races: bool,
     /// Blocks run in parallel. Off: one after the other in order, for results that do not depend on
     /// the order of atomics.
     pub parallel: bool,
@@ -65,6 +66,7 @@ impl Default for Options {
         Options {
             instruction_limit: 50_000_000,
             races: true,
+            block_races: true,
             parallel: true,
         }
     }
@@ -151,6 +153,33 @@ impl Launch<'_> {
         } else {
             self.memory.find(address)
         }
+    }
+
+    /// All buffers: those of the caller, then the module's variables, by the numbers that
+    /// [`Launch::find_numbered`] gives.
+    pub fn buffers(&self) -> impl Iterator<Item = &Buffer> {
+        self.memory.buffers.iter().chain(&self.module_vars.buffers)
+    }
+
+    #[inline]
+    pub fn find_numbered(&self, address: u64) -> Option<(usize, i64)> {
+        let (index, _, offset) = self.find_buffer(address)?;
+        let own = if address >= MODULE_BASE {
+            self.memory.buffers.len()
+        } else {
+            0
+        };
+        Some((own + index, offset))
+    }
+
+    /// The address of a byte of a numbered buffer.
+    pub fn numbered_address(&self, buffer: usize, offset: u64) -> u64 {
+        let own = self.memory.buffers.len();
+        let first = match buffer.checked_sub(own) {
+            Some(index) => MODULE_BASE + self.module_vars.address(BufferId(index)),
+            None => self.memory.address(BufferId(buffer)),
+        };
+        first + offset
     }
 
     pub fn line_text(&self, pc: u32) -> (u32, String) {
@@ -304,73 +333,4 @@ fn check_geometry(
         ));
     }
     Ok(())
-}
-
-/// Runs all blocks. Workers take blocks in order, so that a block may wait for an earlier one.
-pub(crate) fn run(launch: &Launch) -> Report {
-    launch.memory.start_launch();
-    let blocks: u64 = launch.grid.iter().map(|&n| u64::from(n)).product();
-    let next = AtomicU64::new(0);
-    let stop = AtomicBool::new(false);
-    let results: Mutex<Vec<BlockResult>> = Mutex::new(vec![]);
-    let tallies: Mutex<Vec<Tally>> = Mutex::new(vec![Tally::default(); launch.program.code.len()]);
-    let work = || {
-        let mut mine = vec![Tally::default(); launch.program.code.len()];
-        loop {
-            let block = next.fetch_add(1, Relaxed);
-            if block >= blocks || stop.load(Relaxed) {
-                break;
-            }
-            let [gx, gy, _] = launch.grid.map(u64::from);
-            let id = [block % gx, block / gx % gy, block / gx / gy].map(|n| n as u32);
-            let (findings, aborted);
-            (findings, mine, aborted) = BlockRun::new(launch, id, mine).run();
-            if aborted {
-                stop.store(true, Relaxed);
-            }
-            let result = BlockResult {
-                block,
-                findings,
-                aborted,
-            };
-            results.lock().expect("bug: a worker panicked").push(result);
-        }
-        let mut sum = tallies.lock().expect("bug: a worker panicked");
-        sum.iter_mut().zip(&mine).for_each(|(a, b)| a.add(b));
-    };
-    if launch.options.parallel && blocks > 1 {
-        let workers = rayon::current_num_threads().min(blocks as usize);
-        rayon::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|_| work());
-            }
-        });
-    } else {
-        work();
-    }
-    let mut results = results.into_inner().expect("bug: a worker panicked");
-    results.sort_by_key(|r| r.block);
-    // Blocks behind one that stopped the launch may have run or not; they do not count.
-    let ended = results
-        .iter()
-        .position(|r| r.aborted)
-        .map_or(results.len(), |n| n + 1);
-    let mut findings = Findings::default();
-    results
-        .into_iter()
-        .take(ended)
-        .for_each(|r| findings.merge(r.findings));
-    let tallies = tallies.into_inner().expect("bug: a worker panicked");
-    let all = 0..tallies.len();
-    Report {
-        findings: findings.sorted(),
-        counts: Counts::over(launch.program, &tallies, all),
-        profile: Profile::of(launch, &tallies),
-    }
-}
-
-struct BlockResult {
-    block: u64,
-    findings: Findings,
-    aborted: bool,
 }

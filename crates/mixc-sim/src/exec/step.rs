@@ -40,7 +40,7 @@ impl<'a> BlockRun<'a> {
             }
         };
         self.executed += 1;
-        let tally = &mut self.tallies[pc as usize];
+        let tally = &mut self.scratch.tallies[pc as usize];
         tally.issued += 1;
         tally.threads += u64::from(mask.count_ones());
         if mask == 0 {
@@ -149,7 +149,8 @@ impl<'a> BlockRun<'a> {
                 self.aborted = true;
                 return Flow::Blocked;
             }
-            Op::Nop | Op::Fence => {}
+            Op::Nop => {}
+            Op::Fence => self.scratch.footprint.fence(),
             Op::ProxyFence => self.clocks.proxy_fence(warp.index, mask),
             Op::Load { .. } => self.load(warp, mask, pc),
             Op::Store { .. } => self.store(warp, mask, pc),

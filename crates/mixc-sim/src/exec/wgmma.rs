@@ -114,7 +114,7 @@ impl BlockRun<'_> {
             put,
         );
         let sign = if w.negate_a != w.negate_b { -1.0 } else { 1.0 };
-        self.tallies[pc as usize].matrix_fmas += u64::from(16 * w.n * w.k);
+        self.scratch.tallies[pc as usize].matrix_fmas += u64::from(16 * w.n * w.k);
         for (panel, b) in b.iter().enumerate() {
             let sums = product::of_matrices(&a, b, k);
             let registers = if w.acc == Elem::F16 { 2 } else { 4 };

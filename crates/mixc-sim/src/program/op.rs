@@ -199,6 +199,8 @@ pub enum Op {
         from: Box<[Slot]>,
         addr: Addr,
         strong: bool,
+        /// `.release`: orders what came before it.
+        release: bool,
     },
     Atomic {
         space: Space,
@@ -208,6 +210,8 @@ pub enum Op {
         addr: Addr,
         b: Slot,
         c: Option<Slot>,
+        /// `.release`, `.acq_rel`: orders what came before it.
+        release: bool,
     },
     ToGeneric {
         space: Space,
