@@ -28,7 +28,8 @@ pub fn lower_lets(
         o.axes.contains(&axis).then_some(axis)
     });
     let sequence = sequence.or_else(|| outs.iter().find_map(sequence_axis));
-    bind_outputs(&mut b, outs, sequence.as_ref(), roles, rows);
+    let cols = knobs.get("cols").copied().unwrap_or(i64::MAX) as usize;
+    bind_outputs(&mut b, outs, sequence.as_ref(), roles, (rows, cols));
     let terms: Vec<T> = outs.iter().map(|o| o.term.clone()).collect();
     bind_sums(&mut b, &terms, 0)?;
     fit_stream_block(&mut b, &terms, roles);
@@ -67,8 +68,9 @@ fn bind_outputs(
     outs: &[Out],
     sequence: Option<&Name>,
     roles: &Roles,
-    rows: usize,
+    (rows, cols): (usize, usize),
 ) {
+    let columns = sequence.and_then(|s| independent_columns(b.program, outs, s, roles));
     let mut seen: BTreeSet<Name> = BTreeSet::new();
     for out in outs {
         for axis in &out.axes {
@@ -93,6 +95,9 @@ fn bind_outputs(
                 }
                 // Chunks are bound where the position of the chunk is known.
                 Role::Whole(_) if b.program.splits.iter().any(|s| s.inner == *axis) => {}
+                Role::Whole(extent) if columns.as_ref() == Some(axis) && extent > cols => {
+                    bind_blocks(b, axis, cols, extent);
+                }
                 Role::Whole(extent) => b.bind(
                     axis,
                     Binding::Tile {
@@ -128,6 +133,41 @@ fn bind_outputs(
             }
         }
     }
+}
+
+/// The last axis that all outputs of a recurrence have besides the sequence: states are independent
+/// along it, so parts of it can be computed side by side.
+fn independent_columns(
+    program: &Program,
+    outs: &[Out],
+    sequence: &Name,
+    roles: &Roles,
+) -> Option<Name> {
+    let first = outs.first()?;
+    let shared = |axis: &Name| outs.iter().all(|o| o.axes.contains(axis));
+    let part = |axis: &Name| program.splits.iter().any(|s| s.inner == *axis);
+    let whole = |axis: &Name| matches!(role(program, roles, first, axis), Role::Whole(_));
+    first
+        .axes
+        .iter()
+        .rfind(|a| *a != sequence && shared(a) && !part(a) && whole(a))
+        .cloned()
+}
+
+/// Tiles of `block` positions of an axis whose size is known, one grid coordinate for each.
+fn bind_blocks(b: &mut Builder, axis: &Name, block: usize, size: usize) {
+    let var: Name = format!("{axis}_blk").into();
+    b.kernel.grid.push(GridAxis {
+        name: var.clone(),
+        extent: Ix::Const(size.div_ceil(block) as i64),
+    });
+    let ragged = !size.is_multiple_of(block);
+    let tile = Binding::Tile {
+        base: Ix::Axis(var) * block as i64,
+        extent: block,
+        end: ragged.then_some(Ix::Const(size as i64)),
+    };
+    b.bind(axis, tile, 0);
 }
 
 /// Binds the axes that are summed whole (not streamed, not parts of chunks).

@@ -28,7 +28,7 @@ pub fn knobs_of(program: &Program) -> Vec<&'static Knob> {
                 None
             }
         })
-        .chain(["rows".to_string(), "stream".to_string()])
+        .chain(["rows", "stream", "cols"].map(String::from))
         .collect();
     let mut knobs: Vec<&Knob> = vec![];
     for knob in TEMPLATES.iter().flat_map(|t| &t.knobs) {

@@ -216,6 +216,22 @@ fn a_decayed_recurrence_in_every_form() {
     }
 }
 
+/// The columns of a state in several tiles, the last of them short.
+#[test]
+fn the_columns_of_a_state_in_several_tiles() {
+    for form in ["decay_definition", "decay_chunkwise", "decay_quadratic"] {
+        for (columns, cols) in [(8, 4), (7, 3), (5, 16)] {
+            let sizes = [("B", 1), ("H", 2), ("T", 37), ("K", 5), ("V", columns)];
+            check(
+                "decay_definition",
+                form,
+                &sizes,
+                &[("C", 16), ("cols", cols)],
+            );
+        }
+    }
+}
+
 /// What is past the end must not count, even where no factor of a sum is 0 there by itself.
 #[test]
 fn inputs_that_are_not_zero_past_the_end() {
