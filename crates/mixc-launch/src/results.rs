@@ -53,6 +53,8 @@ pub enum Status {
     Failed,
     /// The machine cannot run it.
     Unsupported,
+    /// It ran, and nothing says whether its results are right.
+    Unverified,
 }
 
 /// One case, or one peer on the same problem.
