@@ -340,17 +340,9 @@ impl Emit {
         }
     }
 
-    pub fn narrow(&mut self, a: Val) -> Val {
-        self.op(Ty::I32, "arith.trunci", &[a], " : i64 to i32")
-    }
-
     /// An I16 as I32, zeros above.
     pub fn zext16(&mut self, a: Val) -> Val {
         self.op(Ty::I32, "arith.extui", &[a], " : i16 to i32")
-    }
-
-    pub fn trunc16(&mut self, a: Val) -> Val {
-        self.op(Ty::I16, "arith.trunci", &[a], " : i32 to i16")
     }
 
     // Conditions.
@@ -475,11 +467,6 @@ impl Emit {
         self.op(Ty::F32, "arith.sitofp", &[a], &format!(" : {ty} to f32"))
     }
 
-    /// Towards 0; for values that fit.
-    pub fn float_to_int(&mut self, a: Val) -> Val {
-        self.op(Ty::I32, "arith.fptosi", &[a], " : f32 to i32")
-    }
-
     pub fn bool_to_float(&mut self, a: Val) -> Val {
         let (one, zero) = (self.f32(1.0), self.f32(0.0));
         self.select(a, one, zero)
@@ -489,7 +476,7 @@ impl Emit {
         self.op(Ty::I32, "arith.bitcast", &[a], " : f32 to i32")
     }
 
-    pub fn from_bits(&mut self, a: Val) -> Val {
+    pub fn float_of(&mut self, a: Val) -> Val {
         self.op(Ty::F32, "arith.bitcast", &[a], " : i32 to f32")
     }
 
@@ -564,10 +551,23 @@ impl Emit {
         }
     }
 
+    /// PTX with one result that stays where it is, and is repeated in every turn of a loop.
+    pub fn asm_volatile(&mut self, text: &str, constraints: &str, args: &[Val], result: Ty) -> Val {
+        let (names, types) = list(args);
+        let v = self.fresh(result);
+        self.line(&format!(
+            "{v} = llvm.inline_asm has_side_effects asm_dialect = att \"{text}\", \"{constraints}\" {names} : ({types}) -> {}",
+            result.text()
+        ));
+        v
+    }
+
     fn unpack(&mut self, whole: Val, results: &[Ty], returned: &str) -> Vec<Val> {
         let each = |(n, ty): (usize, &Ty)| {
             let v = self.fresh(*ty);
-            self.line(&format!("{v} = llvm.extractvalue {whole}[{n}] : {returned}"));
+            self.line(&format!(
+                "{v} = llvm.extractvalue {whole}[{n}] : {returned}"
+            ));
             v
         };
         results.iter().enumerate().map(each).collect()
@@ -615,30 +615,6 @@ impl Emit {
         ));
     }
 
-    /// Several I32 or F32 in one access; the address is a multiple of their size together.
-    pub fn load_vector(&mut self, pointer: Val, ty: Ty, count: usize) -> Vec<Val> {
-        if count == 1 {
-            return vec![self.load(pointer, ty)];
-        }
-        let vector = format!("vector<{count}x{}>", ty.text());
-        let whole = self.fresh(ty);
-        self.line(&format!(
-            "{whole} = llvm.load {pointer} {{alignment = {} : i64}} : {} -> {vector}",
-            4 * count,
-            pointer.ty.text()
-        ));
-        (0..count)
-            .map(|n| {
-                let at = self.i32(n as i32);
-                let v = self.fresh(ty);
-                self.line(&format!(
-                    "{v} = llvm.extractelement {whole}[{at} : i32] : {vector}"
-                ));
-                v
-            })
-            .collect()
-    }
-
     pub fn store_vector(&mut self, values: &[Val], pointer: Val) {
         let [first, ..] = values else { return };
         if values.len() == 1 {
@@ -675,23 +651,6 @@ impl Emit {
 
     // Control flow.
 
-    /// Runs `then` where the condition holds.
-    pub fn if_then<E>(
-        &mut self,
-        condition: Val,
-        then: impl FnOnce(&mut Emit) -> Result<(), E>,
-    ) -> Result<(), E> {
-        match self.constant(condition) {
-            Some(0) => return Ok(()),
-            Some(_) => return then(self),
-            None => {}
-        }
-        self.open_if(condition);
-        then(self)?;
-        self.close();
-        Ok(())
-    }
-
     pub fn open_if(&mut self, condition: Val) {
         self.line(&format!("scf.if {condition} {{"));
         self.indent += 1;
@@ -710,22 +669,6 @@ impl Emit {
         self.line(&format!("scf.for {v} = {lo} to {hi} step {one} : i32 {{"));
         self.indent += 1;
         v
-    }
-
-    /// Opens a loop that goes on while its condition, computed by `condition`, holds.
-    pub fn open_while(&mut self, condition: impl FnOnce(&mut Emit) -> Val) {
-        self.line("scf.while : () -> () {");
-        self.indent += 1;
-        let c = condition(self);
-        self.line(&format!("scf.condition({c})"));
-        self.indent -= 1;
-        self.line("} do {");
-        self.indent += 1;
-    }
-
-    pub fn close_while(&mut self) {
-        self.line("scf.yield");
-        self.close();
     }
 
     pub fn close(&mut self) {

@@ -127,21 +127,10 @@ fn from(list: &[Bit], at: usize) -> &[Bit] {
 
 /// Accumulators of `mma.m16n8` (PTX ISA, "Matrix Fragments for mma.m16n8k16": c0..c3), repeated over the tile.
 /// Rows of a fragment that do not exist hold copies.
-pub(crate) fn accumulator(
-    axes: &[(Name, usize)],
-    m: &[Bit],
-    n: &[Bit],
-    warp_bits: u32,
-) -> Layout {
+pub(crate) fn accumulator(axes: &[(Name, usize)], m: &[Bit], n: &[Bit], warp_bits: u32) -> Layout {
     let mut b = Builder {
         registers: vec![take(n, 0), take(m, 3)],
-        lanes: vec![
-            take(n, 1),
-            take(n, 2),
-            take(m, 0),
-            take(m, 1),
-            take(m, 2),
-        ],
+        lanes: vec![take(n, 1), take(n, 2), take(m, 0), take(m, 1), take(m, 2)],
         warps: vec![],
     };
     share(&mut b, from(m, 4), from(n, 3), warp_bits, true);
@@ -165,13 +154,7 @@ pub(crate) fn a_operand(
     };
     let mut b = Builder {
         registers,
-        lanes: vec![
-            take(k, 1),
-            take(k, 2),
-            take(m, 0),
-            take(m, 1),
-            take(m, 2),
-        ],
+        lanes: vec![take(k, 1), take(k, 2), take(m, 0), take(m, 1), take(m, 2)],
         warps: vec![],
     };
     share(
@@ -193,13 +176,7 @@ pub(crate) fn outer_product(
 ) -> Layout {
     let mut b = Builder {
         registers: vec![take(n, 0), take(n, 1)],
-        lanes: vec![
-            take(n, 2),
-            take(n, 3),
-            take(n, 4),
-            take(m, 0),
-            take(m, 1),
-        ],
+        lanes: vec![take(n, 2), take(n, 3), take(n, 4), take(m, 0), take(m, 1)],
         warps: vec![],
     };
     share(&mut b, from(m, 2), from(n, 5), warp_bits, true);

@@ -77,7 +77,10 @@ impl FromStr for Target {
         let found = Target::ALL.into_iter().find(|t| t.chip() == text);
         found.ok_or_else(|| {
             let names: Vec<&str> = Target::ALL.iter().map(|t| t.chip()).collect();
-            format!("unknown GPU architecture '{text}', expected {}", names.join(", "))
+            format!(
+                "unknown GPU architecture '{text}', expected {}",
+                names.join(", ")
+            )
         })
     }
 }

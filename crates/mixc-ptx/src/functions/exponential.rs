@@ -56,7 +56,7 @@ fn expm1_full(e: &mut Emit, x: Val) -> Val {
     let f = e.fma(n, lo, f);
     let bits = e.bits(t);
     let bits = e.shl(bits, 23);
-    let scale = e.from_bits(bits);
+    let scale = e.float_of(bits);
     let p = polynomial(
         e,
         f,

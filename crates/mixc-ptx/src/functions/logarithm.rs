@@ -61,9 +61,9 @@ pub(super) fn split(e: &mut Emit, x: Val, offset: Val) -> (Val, Val) {
     let n = e.div(above, unit);
     let base = e.i32(MAGIC.to_bits() as i32);
     let n = e.add(n, base);
-    let n = e.from_bits(n);
+    let n = e.float_of(n);
     let n = e.fsub_exact(n, offset);
-    (e.from_bits(m), n)
+    (e.float_of(m), n)
 }
 
 /// (f, r) with log(1 + f) = f + r, for f = m - 1.

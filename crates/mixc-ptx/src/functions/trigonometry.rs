@@ -102,5 +102,5 @@ fn negate_if_odd(e: &mut Emit, v: Val, k: Val) -> Val {
     let sign = e.shl(k, 31);
     let bits = e.bits(v);
     let bits = e.bit_xor(bits, sign);
-    e.from_bits(bits)
+    e.float_of(bits)
 }

@@ -175,7 +175,7 @@ impl<'k> Lower<'k> {
             }
             let value = self.number(expr, points, r, &at, &mut Cache::new())?;
             let address = self.element(points, &at, dst, &storage, false)?;
-            let value = self.to_elem(storage.elem, value);
+            let value = self.rounded(storage.elem, value);
             self.e.store(value, address);
             if guarded {
                 self.e.close();

@@ -66,21 +66,16 @@ impl<'k> Lower<'k> {
             }
         }
         let (m, n) = (product.m.len(), product.n.len());
-        // Fragments by their fixed coordinates (outer axes, then k axes).
-        let a = self.fragments(&rows, product.unit)?;
-        let b = self.fragments(&columns, product.unit)?;
-        let mut steps: Vec<Vec<u32>> = a.keys().map(|key| key[m..].to_vec()).collect();
-        steps.sort_unstable();
-        steps.dedup();
-        for step in &steps {
+        // Step by step along the sum, so that only the fragments of one step are in registers.
+        for step in steps(&rows, m) {
+            let a = self.fragments(&rows, product.unit, &step)?;
+            let b = self.fragments(&columns, product.unit, &step)?;
             for tile in (0..points.registers()).step_by(4) {
                 if points.at(tile).is_none() {
                     continue;
                 }
                 let fixed = spread::register_part(&layout, tile);
-                let key = |outer: &[u32]| [outer, step.as_slice()].concat();
-                let (Some(a), Some(b)) = (a.get(&key(&fixed[..m])), b.get(&key(&fixed[m..m + n])))
-                else {
+                let (Some(a), Some(b)) = (a.get(&fixed[..m]), b.get(&fixed[m..m + n])) else {
                     continue;
                 };
                 let c = &mut values[tile as usize..tile as usize + 4];
@@ -124,19 +119,8 @@ impl<'k> Lower<'k> {
         }
         let in_warps = |bit: &Bit| warps.iter().any(|w| w.as_ref() == Some(bit));
         registers.extend(n.iter().skip(3).filter(|b| !in_warps(b)).cloned().map(Some));
-        registers.extend(
-            k.iter()
-                .skip(if half { 4 } else { 3 })
-                .cloned()
-                .map(Some),
-        );
-        let lanes = vec![
-            get(&k, 1),
-            get(&k, 2),
-            get(&n, 0),
-            get(&n, 1),
-            get(&n, 2),
-        ];
+        registers.extend(k.iter().skip(if half { 4 } else { 3 }).cloned().map(Some));
+        let lanes = vec![get(&k, 1), get(&k, 2), get(&n, 0), get(&n, 1), get(&n, 2)];
         let axes: Axes = [product.n.as_slice(), &product.k].concat();
         let layout = Builder {
             registers,
@@ -178,11 +162,13 @@ impl<'k> Lower<'k> {
         }
     }
 
-    /// All fragments of an operand that lie within the tile, by fixed coordinates.
+    /// The fragments of an operand at one step of the sum that lie within the tile, by the fixed coordinates of
+    /// their outer axes.
     fn fragments(
         &mut self,
         operand: &Operand,
         unit: Unit,
+        step: &[u32],
     ) -> Result<BTreeMap<Vec<u32>, Fragment>, LowerError> {
         let source = if operand.is_rows {
             self.source(operand.access, &operand.layout)?
@@ -192,7 +178,7 @@ impl<'k> Lower<'k> {
         if let Source::Shared(storage) = &source
             && let Some(plan) = self.matrix_loads(operand, unit, storage)
         {
-            return self.load_matrices(operand, storage, plan);
+            return self.load_matrices(operand, storage, plan, step);
         }
         let points = self.points(&operand.layout, &operand.axes, None);
         let mut found = BTreeMap::new();
@@ -201,7 +187,10 @@ impl<'k> Lower<'k> {
             if points.at(first).is_none() {
                 continue;
             }
-            let key = spread::register_part(&operand.layout, first);
+            let mut key = spread::register_part(&operand.layout, first);
+            if key.split_off(key.len() - step.len()) != step {
+                continue;
+            }
             let values = self.elements(operand, &source, &points, first, &mut cache)?;
             let exact = matches!(&source, Source::Shared(s) if s.elem != Elem::F32);
             let fragment = self.fragment(unit, operand.is_rows, &values, exact);
@@ -324,23 +313,33 @@ impl<'k> Lower<'k> {
         }
         // Registers (m3, k0) of rows are a0, a1 (m3), a2 (k0), a3 as they come; those of columns b0, b1.
         let _ = is_rows;
-        let words: Vec<Val> = values.iter().map(|v| self.tf32(*v)).collect();
-        let rest = (unit == Unit::Tf32x3 && !exact).then(|| {
-            values
+        if unit == Unit::Tf32 {
+            let words = values
                 .iter()
-                .zip(&words)
+                .map(|v| self.e.call("llvm.nvvm.f2tf32.rna", &[*v], Ty::I32))
+                .collect();
+            return Fragment { words, rest: None };
+        }
+        // The high part is cut off, not rounded: one instruction instead of five, and what it leaves is exact.
+        let words: Vec<Val> = values.iter().map(|v| self.cut_tf32(*v)).collect();
+        let rest = (!exact).then(|| {
+            let pairs = values.iter().zip(&words);
+            pairs
                 .map(|(v, w)| {
-                    let high = self.e.from_bits(*w);
+                    let high = self.e.float_of(*w);
                     let rest = self.e.fsub_exact(*v, high);
-                    self.tf32(rest)
+                    self.cut_tf32(rest)
                 })
                 .collect()
         });
         Fragment { words, rest }
     }
 
-    fn tf32(&mut self, v: Val) -> Val {
-        self.e.call("llvm.nvvm.f2tf32.rna", &[v], Ty::I32)
+    /// The bits of an f32 without the 13 that tf32 does not have.
+    fn cut_tf32(&mut self, v: Val) -> Val {
+        let bits = self.e.bits(v);
+        let mask = self.e.i32(!0x1fff);
+        self.e.bit_and(bits, mask)
     }
 
     /// c += a * b.
@@ -377,6 +376,22 @@ impl<'k> Lower<'k> {
     }
 }
 
+/// The steps of a sum: fixed coordinates along its axes, within the tile. `outer` is how many axes of
+/// the operand come before.
+fn steps(rows: &Operand, outer: usize) -> Vec<Vec<u32>> {
+    let mut found: Vec<Vec<u32>> = (0..spread::registers(&rows.layout))
+        .step_by(rows.group as usize)
+        .map(|r| spread::register_part(&rows.layout, r)[outer..].to_vec())
+        .filter(|at| {
+            let extents = rows.axes[outer..].iter().map(|(_, n)| *n);
+            at.iter().zip(extents).all(|(c, n)| (*c as usize) < n)
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 /// How `ldmatrix` reads an operand.
 struct MatrixLoads {
     /// Lanes to the rows of 8 elements whose addresses they give, registers to the loads.
@@ -404,7 +419,11 @@ impl<'k> Lower<'k> {
         let Some(Place::Axis(inner)) = operand.access.places.get(storage.inner) else {
             return None;
         };
-        if !right || storage.pitch % 16 != 0 || operand.k.len() < 4 || operand.outer.len() < 3 {
+        if !right
+            || !storage.pitch.is_multiple_of(16)
+            || operand.k.len() < 4
+            || operand.outer.len() < 3
+        {
             return None;
         }
         // Nothing ragged: rows are read whole.
@@ -433,7 +452,11 @@ impl<'k> Lower<'k> {
             return None;
         };
         let get = |list: &[Bit], at: usize| list.get(at).cloned();
-        let along = if transposed { &operand.k } else { &operand.outer };
+        let along = if transposed {
+            &operand.k
+        } else {
+            &operand.outer
+        };
         let mut lanes = vec![get(along, 0), get(along, 1), get(along, 2)];
         let warps: Vec<Option<Bit>> = (0..operand.layout.in_bits(WARP))
             .map(|bit| {
@@ -494,6 +517,7 @@ impl<'k> Lower<'k> {
         operand: &Operand,
         storage: &Storage,
         plan: MatrixLoads,
+        step: &[u32],
     ) -> Result<BTreeMap<Vec<u32>, Fragment>, LowerError> {
         let points = self.points(&plan.layout, &operand.axes, None);
         let shape = if plan.transposed { ".trans" } else { "" };
@@ -503,12 +527,15 @@ impl<'k> Lower<'k> {
         );
         let mut found = BTreeMap::new();
         for r in 0..points.registers() {
+            let mut key = spread::register_part(&plan.layout, r);
+            if key.split_off(key.len() - step.len()) != step {
+                continue;
+            }
             let Some(at) = points.at(r) else { continue };
             let address = self.element(&points, &at, operand.access, storage, false)?;
             let words = self
                 .e
                 .call_many(&name, &[address], &vec![Ty::I32; plan.count as usize]);
-            let key = spread::register_part(&plan.layout, r);
             if operand.is_rows || plan.second.is_none() {
                 found.insert(key, Fragment { words, rest: None });
                 continue;

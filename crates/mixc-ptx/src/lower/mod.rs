@@ -82,11 +82,7 @@ impl<'k> Lower<'k> {
             e,
             kernel,
             options,
-            accuracy: if half {
-                Accuracy::Fast
-            } else {
-                Accuracy::Full
-            },
+            accuracy: if half { Accuracy::Fast } else { Accuracy::Full },
             scope: Scope::default(),
             scalars: HashMap::new(),
             pointers: HashMap::new(),
@@ -146,8 +142,9 @@ impl<'k> Lower<'k> {
         self.warp = self.e.shr(self.thread, 5);
         self.shared = self.e.fresh(Ty::Shared);
         let shared = self.shared;
-        self.e
-            .line(&format!("{shared} = llvm.mlir.addressof @smem : !llvm.ptr<3>"));
+        self.e.line(&format!(
+            "{shared} = llvm.mlir.addressof @smem : !llvm.ptr<3>"
+        ));
         self.grid()?;
         self.hoist_divisions()?;
         for home in &self.placement.homes {
@@ -216,10 +213,16 @@ impl<'k> Lower<'k> {
     fn finish(mut self) -> PtxKernel {
         self.e.line("llvm.return");
         let threads = 32u32 << self.placement.warp_bits;
+        // Split f32 products need many registers, and ptxas would rather spill than give up an occupancy
+        // that they do not profit from.
+        let bound = match self.accuracy {
+            Accuracy::Full => ", nvvm.minctasm = 1 : i32",
+            Accuracy::Fast => "",
+        };
         let mlir = format!(
             "module attributes {{gpu.container_module}} {{\ngpu.module @kernels {{\n\
              llvm.mlir.global external @smem() {{addr_space = 3 : i32, alignment = 1024 : i64}} : !llvm.array<0 x i8>\n\
-             llvm.func @{}({}) attributes {{gpu.kernel, nvvm.kernel, nvvm.reqntid = array<i32: {threads}, 1, 1>}} {{\n{}}}\n}}\n}}\n",
+             llvm.func @{}({}) attributes {{gpu.kernel, nvvm.kernel, nvvm.reqntid = array<i32: {threads}, 1, 1>{bound}}} {{\n{}}}\n}}\n}}\n",
             self.kernel.name,
             self.arguments.join(", "),
             self.e.finish()
@@ -316,8 +319,10 @@ impl<'k> Lower<'k> {
         if self.touches_shared(body) {
             self.barrier();
         }
+        let outside = self.open_body();
         self.block(body)?;
         self.end_of_turn(stmt, body);
+        self.close_body(outside);
         self.e.close();
         // There may be no turn, and then no barrier.
         self.hazards.join(&before);
@@ -345,11 +350,25 @@ impl<'k> Lower<'k> {
         };
         let none = HashMap::new();
         let (low, high) = (self.scope.range(lo, &none), self.scope.range(hi, &none));
-        let range = Interval::new(
-            low.lo.max(-(1 << 31)),
-            high.hi.min(i64::from(i32::MAX)) - 1,
-        );
+        let range = Interval::new(low.lo.max(-(1 << 31)), high.hi.min(i64::from(i32::MAX)) - 1);
         self.scope.set(Ix::Axis(var.clone()), value, range);
+    }
+
+    /// Thread numbers that the optimiser cannot see through, for the body of a loop: otherwise it computes every address
+    /// and every comparison of the body before the loop and keeps them all in registers. Returns the old ones.
+    fn open_body(&mut self) -> (Val, Val) {
+        let old = (self.lane, self.warp);
+        for v in [&mut self.lane, &mut self.warp] {
+            let fresh = self
+                .e
+                .asm_volatile("mov.b32 $0, $1;", "=r,r", &[*v], Ty::I32);
+            *v = fresh;
+        }
+        old
+    }
+
+    fn close_body(&mut self, old: (Val, Val)) {
+        (self.lane, self.warp) = old;
     }
 
     /// Whether anything in these statements needs the threads to wait for each other.
@@ -390,8 +409,7 @@ impl<'k> Lower<'k> {
                 let writes = visit::written(s).is_some_and(|d| visit::index(d.buf) == buf);
                 if reads || writes {
                     n += 1;
-                    first_writes
-                        .get_or_insert(writes && !reads && !visit::accumulates(s));
+                    first_writes.get_or_insert(writes && !reads && !visit::accumulates(s));
                 }
             });
             (n, first_writes.unwrap_or(true))

@@ -68,7 +68,8 @@ impl<'k> Lower<'k> {
         if !add {
             return self.write_result(points, &product.dst, values);
         }
-        if self.placement.homes[crate::visit::index(product.dst.buf)] != crate::place::Home::Shared {
+        if self.placement.homes[crate::visit::index(product.dst.buf)] != crate::place::Home::Shared
+        {
             self.add_old(product, points, values)?;
             return self.write_result(points, &product.dst, values);
         }
@@ -100,7 +101,8 @@ impl<'k> Lower<'k> {
             }
             slots.push(self.storage(access)?.slot);
         }
-        let shared = self.placement.homes[crate::visit::index(dst.buf)] == crate::place::Home::Shared;
+        let shared =
+            self.placement.homes[crate::visit::index(dst.buf)] == crate::place::Home::Shared;
         let writes = if shared {
             vec![self.storage(dst)?.slot]
         } else {

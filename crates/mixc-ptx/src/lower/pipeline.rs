@@ -28,10 +28,8 @@ impl<'k> Lower<'k> {
         loops: &'k [Stmt],
         pipeline: &Pipeline,
     ) -> Result<(), LowerError> {
-        let (
-            Some(Stmt::For { lo, reverse, .. }),
-            Some(Stmt::For { hi, .. }),
-        ) = (loops.first(), loops.last())
+        let (Some(Stmt::For { lo, reverse, .. }), Some(Stmt::For { hi, .. })) =
+            (loops.first(), loops.last())
         else {
             return Ok(());
         };
@@ -154,9 +152,19 @@ impl<'k> Lower<'k> {
         let before = self.e.sub(current, one);
         let free = self.e.select(at_start, last, before);
         let ahead = self.e.add(counter, last);
-        self.prefetch(ring, loads, &pipeline.var, ahead, first, end, *reverse, free)?;
+        self.prefetch(
+            ring,
+            loads,
+            &pipeline.var,
+            ahead,
+            first,
+            end,
+            *reverse,
+            free,
+        )?;
         self.bind_loop(var, lo, hi, low, high, counter, *reverse);
         self.set_stage(ring, current);
+        let outside = self.open_body();
         let prefetched = &pipeline.loads[n];
         for inner in body.iter() {
             if !prefetched.contains(&(inner as Key)) {
@@ -164,6 +172,7 @@ impl<'k> Lower<'k> {
             }
         }
         self.end_of_turn(stmt, body);
+        self.close_body(outside);
         let next = self.e.add(current, one);
         let at_end = self.e.icmp(Cmp::Eq, current, last);
         let next = self.e.select(at_end, zero, next);

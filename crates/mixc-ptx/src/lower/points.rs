@@ -67,8 +67,11 @@ impl Lower<'_> {
         let mut threads = vec![];
         for n in 0..axes.len() {
             let (mut value, mut largest) = (self.e.i32(0), 0);
-            for (input, source) in [(LANE, Some(self.lane)), (WARP, Some(self.warp)), (LOOP, turn)]
-            {
+            for (input, source) in [
+                (LANE, Some(self.lane)),
+                (WARP, Some(self.warp)),
+                (LOOP, turn),
+            ] {
                 let Some(source) = source else { continue };
                 let (part, most) = self.input_part(layout, input, source, n);
                 value = self.e.add(value, part);
@@ -79,10 +82,7 @@ impl Lower<'_> {
         Points {
             layout: layout.clone(),
             axes: axes.to_vec(),
-            extents: axes
-                .iter()
-                .map(|(n, e)| (n.clone(), *e as i64))
-                .collect(),
+            extents: axes.iter().map(|(n, e)| (n.clone(), *e as i64)).collect(),
             threads,
         }
     }
@@ -139,11 +139,7 @@ impl Lower<'_> {
     }
 
     /// Clamped coordinates by axis name.
-    pub(super) fn clamped_all(
-        &mut self,
-        points: &Points,
-        at: &[Coordinate],
-    ) -> HashMap<Name, Val> {
+    pub(super) fn clamped_all(&mut self, points: &Points, at: &[Coordinate]) -> HashMap<Name, Val> {
         (0..points.axes.len())
             .map(|n| (points.axes[n].0.clone(), self.clamped(points, at, n)))
             .collect()
@@ -157,11 +153,10 @@ impl Lower<'_> {
         along: &dyn Fn(&Name) -> bool,
     ) -> Val {
         let mut holds = self.e.bool(true);
-        for n in 0..points.axes.len() {
-            let (name, extent) = points.axes[n].clone();
-            if along(&name) && points.ragged(at[n].fixed, n) {
-                let value = self.coordinate(at[n]);
-                let extent = self.e.i32(extent as i32);
+        for (n, (c, (name, extent))) in at.iter().zip(&points.axes).enumerate() {
+            if along(name) && points.ragged(c.fixed, n) {
+                let value = self.coordinate(*c);
+                let extent = self.e.i32(*extent as i32);
                 let one = self.e.icmp(Cmp::Lt, value, extent);
                 holds = self.e.and(holds, one);
             }

@@ -1,13 +1,13 @@
 //! Reductions: within a thread, then across lanes by shuffles, then across warps through shared memory.
 
+use super::Lower;
 use super::expr::Cache;
 use super::sync::Tensors;
-use super::Lower;
+use crate::LowerError;
 use crate::emit::{Ty, Val};
 use crate::place::Home;
 use crate::spread;
 use crate::visit::{self, Key};
-use crate::LowerError;
 use mixc_ir::Name;
 use mixc_layout::{LANE, Layout, WARP};
 use mixc_tile::{Access, Expr, ReduceKind, Stmt};
@@ -248,9 +248,11 @@ struct Groups {
 impl Groups {
     fn of(layout: &Layout, kept: &[Name]) -> Groups {
         let kept_bits: Vec<u32> = (0..layout.in_bits(mixc_layout::REGISTER))
-            .filter(|bit| moves(layout, mixc_layout::REGISTER, *bit, &|n| {
-                kept.iter().any(|k| **k == *n)
-            }))
+            .filter(|bit| {
+                moves(layout, mixc_layout::REGISTER, *bit, &|n| {
+                    kept.iter().any(|k| **k == *n)
+                })
+            })
             .collect();
         let count = 1usize << kept_bits.len();
         let group = |r: u32| {

@@ -44,7 +44,15 @@ impl<'k> Lower<'k> {
             }
         }
         for line in lines(&layout, along, *reverse) {
-            self.scan_line(&layout, along, kind, *exclusive, *reverse, &line, &mut values);
+            self.scan_line(
+                &layout,
+                along,
+                kind,
+                *exclusive,
+                *reverse,
+                &line,
+                &mut values,
+            );
         }
         self.write_result(&points, dst, &values)
     }

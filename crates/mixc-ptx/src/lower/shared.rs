@@ -134,7 +134,7 @@ impl Lower<'_> {
                     self.e.store(both, address);
                 }
             } else {
-                let value = self.to_elem(storage.elem, values[r as usize]);
+                let value = self.rounded(storage.elem, values[r as usize]);
                 self.e.store(value, address);
             }
             if guarded {
@@ -165,7 +165,7 @@ impl Lower<'_> {
             let address = self.element(points, &at, access, &storage, false)?;
             let old = self.read_address(storage.elem, address);
             let new = f(self, r, old);
-            let new = self.to_elem(storage.elem, new);
+            let new = self.rounded(storage.elem, new);
             self.e.store(new, address);
             if guarded {
                 self.e.close();
@@ -278,14 +278,14 @@ impl Lower<'_> {
         if elem == Elem::Bf16 {
             let wide = self.e.zext16(bits);
             let high = self.e.shl(wide, 16);
-            return self.e.from_bits(high);
+            return self.e.float_of(high);
         }
         self.e
             .asm("cvt.f32.f16 $0, $1;", "=f,h", &[bits], &[Ty::F32], false)[0]
     }
 
     /// An f32 rounded to an element type, as it is stored.
-    pub(super) fn to_elem(&mut self, elem: Elem, value: Val) -> Val {
+    pub(super) fn rounded(&mut self, elem: Elem, value: Val) -> Val {
         let text = match elem {
             Elem::F32 => return value,
             Elem::Bf16 => "cvt.rn.bf16.f32 $0, $1;",
@@ -300,8 +300,7 @@ impl Lower<'_> {
             Elem::F16 => "cvt.rn.f16x2.f32 $0, $1, $2;",
             _ => "cvt.rn.bf16x2.f32 $0, $1, $2;",
         };
-        self.e
-            .asm(text, "=r,f,f", &[high, low], &[Ty::I32], false)[0]
+        self.e.asm(text, "=r,f,f", &[high, low], &[Ty::I32], false)[0]
     }
 
     pub(super) fn read_register(&mut self, access: &Access, register: u32) -> Val {

@@ -15,7 +15,10 @@ use std::collections::HashMap;
 /// An index of a tensor at a thread's first point, and how registers move it.
 enum Dimension {
     /// The value at register coordinates 0, and a factor for each axis.
-    Affine { start: Val, factors: Vec<i64> },
+    Affine {
+        start: Val,
+        factors: Vec<i64>,
+    },
     General(Ix),
     Gather(Access),
 }
@@ -75,11 +78,7 @@ impl<'k> Lower<'k> {
     }
 
     /// `ix` at register coordinates 0, if its local axes have constant factors.
-    fn affine(
-        &mut self,
-        ix: &Ix,
-        points: &Points,
-    ) -> Result<Option<(Val, Vec<i64>)>, LowerError> {
+    fn affine(&mut self, ix: &Ix, points: &Points) -> Result<Option<(Val, Vec<i64>)>, LowerError> {
         let Some(affine) = ix.affine() else {
             return Ok(None);
         };
@@ -155,9 +154,10 @@ impl<'k> Lower<'k> {
                         .zip(at)
                         .map(|(f, c)| f * i64::from(c.fixed))
                         .sum();
-                    let by = self.e.i32(i32::try_from(moved).map_err(|_| {
-                        unsupported("an index needs more than 32 bits".to_owned())
-                    })?);
+                    let by =
+                        self.e.i32(i32::try_from(moved).map_err(|_| {
+                            unsupported("an index needs more than 32 bits".to_owned())
+                        })?);
                     address = self.advance(address, view.tensor, d, by);
                     if view.safe[d] {
                         continue;
@@ -176,9 +176,13 @@ impl<'k> Lower<'k> {
                     let rounded = self.e.call("llvm.roundeven", &[value], Ty::F32);
                     let zero = self.e.f32(0.0);
                     let rounded = self.e.select(known, rounded, zero);
-                    let value = self
-                        .e
-                        .asm("cvt.rni.s32.f32 $0, $1;", "=r,f", &[rounded], &[Ty::I32], false)[0];
+                    let value = self.e.asm(
+                        "cvt.rni.s32.f32 $0, $1;",
+                        "=r,f",
+                        &[rounded],
+                        &[Ty::I32],
+                        false,
+                    )[0];
                     address = self.advance(address, view.tensor, d, value);
                     value
                 }
@@ -253,7 +257,12 @@ impl<'k> Lower<'k> {
             .ok_or_else(|| unsupported("bug: a load has no pieces".to_owned()))?;
         let storage = self.storage(dst)?;
         let mut fast = vec![axis.clone()];
-        fast.extend(axes.iter().rev().map(|(n, _)| n.clone()).filter(|n| *n != axis));
+        fast.extend(
+            axes.iter()
+                .rev()
+                .map(|(n, _)| n.clone())
+                .filter(|n| *n != axis),
+        );
         let shift = piece.trailing_zeros();
         let layout = spread::blocked(&axes, &fast, shift, self.placement.warp_bits);
         let points = self.points(&layout, &axes, None);
@@ -362,7 +371,7 @@ impl<'k> Lower<'k> {
         Ok(match tensor.dtype {
             DType::F32 => {
                 let bits = self.guarded_load("b32", "r", Ty::I32, address, inside);
-                self.e.from_bits(bits)
+                self.e.float_of(bits)
             }
             DType::I32 => {
                 let bits = self.guarded_load("b32", "r", Ty::I32, address, inside);
@@ -511,7 +520,7 @@ impl<'k> Lower<'k> {
                 self.e.asm(&text, "l,r,f,f", &args, &[], true);
             }
             (_, None) => {
-                let value = self.to_elem(elem, value);
+                let value = self.rounded(elem, value);
                 let text = format!("{guard}b16 [$0], $2; }}");
                 self.e
                     .asm(&text, "l,r,h", &[address, inside, value], &[], true);

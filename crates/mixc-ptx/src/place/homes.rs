@@ -39,7 +39,11 @@ impl<'k> Homes<'k> {
                         .iter()
                         .enumerate()
                         .all(|(n, a)| !names[..n].contains(a));
-                    distinct && names.iter().zip(shape).all(|(a, n)| extents.get(a) == Some(n))
+                    distinct
+                        && names
+                            .iter()
+                            .zip(shape)
+                            .all(|(a, n)| extents.get(a) == Some(n))
                 });
                 fixed[visit::index(access.buf)] |= !whole;
             }
@@ -157,7 +161,8 @@ impl<'k> Homes<'k> {
                 accumulator(product, self.warp_bits)
             }
             Stmt::Load { tensor, index, .. } => {
-                let fast = self.fast_axes(&axes, contiguous_axis(self.kernel, &axes, tensor, index));
+                let fast =
+                    self.fast_axes(&axes, contiguous_axis(self.kernel, &axes, tensor, index));
                 let layout = spread::blocked(&axes, &fast, 0, self.warp_bits);
                 spread::with_loop(&layout, UNROLL, &|_| true)
             }
@@ -168,7 +173,8 @@ impl<'k> Homes<'k> {
                         .iter()
                         .map(|ix| mixc_tile::LoadIx::Ix(ix.clone()))
                         .collect();
-                    let fast = self.fast_axes(&axes, contiguous_axis(self.kernel, &axes, tensor, &index));
+                    let fast =
+                        self.fast_axes(&axes, contiguous_axis(self.kernel, &axes, tensor, &index));
                     let layout = spread::blocked(&axes, &fast, 0, self.warp_bits);
                     spread::with_loop(&layout, UNROLL, &|_| true)
                 }
@@ -228,21 +234,20 @@ impl<'k> Homes<'k> {
             let Some(layout) = layouts.get(&(stmt as Key)) else {
                 return;
             };
-            let misplaced = |access: &Access, layout: &Layout| match &self.homes
-                [visit::index(access.buf)]
-            {
-                Home::Registers(held) => visit::plain(access)
-                    .and_then(|places| spread::same_thread(held, &places, layout))
-                    .is_none(),
-                Home::Shared => false,
-            };
+            let misplaced =
+                |access: &Access, layout: &Layout| match &self.homes[visit::index(access.buf)] {
+                    Home::Registers(held) => visit::plain(access)
+                        .and_then(|places| spread::same_thread(held, &places, layout))
+                        .is_none(),
+                    Home::Shared => false,
+                };
             let in_registers = |a: &Access| self.homes[visit::index(a.buf)] != Home::Shared;
             match self.products.get(&(stmt as Key)) {
                 Some(p) => {
                     let rows = rows_operand(p, self.warp_bits);
                     // Factors of multiply-adds, and columns in any case, are read from shared memory.
-                    let shared_rows = in_registers(&p.rows)
-                        && (!p.unit.is_matrix() || misplaced(&p.rows, &rows));
+                    let shared_rows =
+                        in_registers(&p.rows) && (!p.unit.is_matrix() || misplaced(&p.rows, &rows));
                     mirrored[visit::index(p.rows.buf)] |= shared_rows;
                     mirrored[visit::index(p.columns.buf)] |= in_registers(&p.columns);
                     mirrored[visit::index(p.dst.buf)] |= misplaced(&p.dst, layout);

@@ -36,9 +36,10 @@ pub(crate) fn allocate(kernel: &Kernel, placement: &mut Placement) {
             })
             .collect();
         taken.sort_unstable();
-        let offset = taken
-            .iter()
-            .fold(0, |at, (lo, hi)| if at + bytes <= *lo { at } else { at.max(*hi) });
+        let offset = taken.iter().fold(
+            0,
+            |at, (lo, hi)| if at + bytes <= *lo { at } else { at.max(*hi) },
+        );
         placement.slots[n].offset = offset;
         placement.shared_bytes = placement.shared_bytes.max(offset + bytes);
         placed.push(n);
@@ -100,7 +101,7 @@ fn make_slots(kernel: &Kernel, placement: &mut Placement) {
         if split {
             let elements = spread::registers(layout) as usize * 32;
             placement.slots.push(Slot {
-                bytes: elements * 4 << placement.warp_bits,
+                bytes: (elements * 4) << placement.warp_bits,
                 stages: 1,
                 offset: 0,
             });
@@ -163,14 +164,8 @@ impl Timeline {
             let whole = !visit::accumulates(stmt) && visit::plain(dst).is_some();
             // A buffer in registers keeps its value from one turn to the next without shared memory, but its copy
             // may be read at any time.
-            let in_registers =
-                matches!(placement.homes[visit::index(dst.buf)], Home::Registers(_));
-            self.record(
-                visit::index(dst.buf),
-                placement,
-                at,
-                whole && !in_registers,
-            );
+            let in_registers = matches!(placement.homes[visit::index(dst.buf)], Home::Registers(_));
+            self.record(visit::index(dst.buf), placement, at, whole && !in_registers);
         }
         if let Some(slot) = placement.scratch.get(&(stmt as Key)) {
             self.accesses[*slot].push((at, true));

@@ -154,6 +154,50 @@ pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, Low
     Ok(placement)
 }
 
+/// Warps for which the accumulators of all products of a kernel take at most half of a thread's registers: 4, or 8
+/// for larger tiles.
+pub fn suggested_warps(kernel: &Kernel) -> u32 {
+    let mut results: Vec<usize> = vec![];
+    visit::each(&kernel.body, &mut |stmt| {
+        if let Stmt::Contract { dst, .. } = stmt
+            && dst.places.len() >= 2
+        {
+            results.push(visit::index(dst.buf));
+        }
+    });
+    // Loops over whole and over ragged blocks hold the same tiles under different names.
+    let mut shapes: Vec<(usize, &[usize])> = vec![];
+    let loops = copies_of_loops(kernel);
+    for buf in results {
+        let shape = kernel.bufs[buf].shape.as_slice();
+        shapes.push((buf, shape));
+    }
+    shapes.sort_unstable();
+    shapes.dedup();
+    let elements: usize = shapes
+        .iter()
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum();
+    if elements / loops.max(1) > 128 * 128 {
+        8
+    } else {
+        4
+    }
+}
+
+/// How many loops at the top of a kernel do the same work on different blocks: those with products.
+fn copies_of_loops(kernel: &Kernel) -> usize {
+    let with_products = |stmt: &&Stmt| {
+        let Stmt::For { body, .. } = stmt else {
+            return false;
+        };
+        let mut found = false;
+        visit::each(body, &mut |s| found |= matches!(s, Stmt::Contract { .. }));
+        found
+    };
+    kernel.body.iter().filter(with_products).count()
+}
+
 /// Rows that collide in no bank when eight of them are read at the same chunk: either the number of
 /// chunks is odd, or the chunk is XORed with row bits.
 fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize) -> Storage {
@@ -161,7 +205,7 @@ fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize) -> Storage {
     let pitch = shape[inner] * elem.bytes();
     let chunks = pitch / 16;
     let (shift, mask) = match chunks {
-        _ if pitch % 16 != 0 => (0, 0),
+        _ if !pitch.is_multiple_of(16) => (0, 0),
         c if c % 8 == 0 => (0, 7),
         c if c % 4 == 0 => (1, 3),
         c if c % 2 == 0 => (2, 1),
@@ -200,7 +244,10 @@ fn element(kernel: &Kernel, products: &HashMap<Key, Product>, buf: usize) -> Ele
                 _ => only_loaded = false,
             }
         }
-        if visit::reads(stmt).iter().any(|a| visit::index(a.buf) == buf) {
+        if visit::reads(stmt)
+            .iter()
+            .any(|a| visit::index(a.buf) == buf)
+        {
             read_by.push(products.get(&(stmt as Key)).map(|p| p.unit));
         }
     });

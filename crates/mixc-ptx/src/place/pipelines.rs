@@ -21,11 +21,7 @@ pub(crate) struct Pipeline {
     pub groups: Vec<Vec<usize>>,
 }
 
-pub(crate) fn find(
-    kernel: &Kernel,
-    options: &Options,
-    homes: &[Home],
-) -> HashMap<Key, Pipeline> {
+pub(crate) fn find(kernel: &Kernel, options: &Options, homes: &[Home]) -> HashMap<Key, Pipeline> {
     let mut found = HashMap::new();
     if options.stages >= 2 {
         in_body(kernel, options, homes, &kernel.body, &mut found);
@@ -106,10 +102,7 @@ fn candidates<'k>(
     };
     let fits = |load: &&Stmt| {
         let Stmt::Load {
-            dst,
-            tensor,
-            index,
-            ..
+            dst, tensor, index, ..
         } = load
         else {
             return false;
@@ -164,11 +157,7 @@ fn same_loads(first: &Stmt, loads: &[&Stmt], next: &Stmt, others: &[&Stmt]) -> b
     let (Stmt::For { var: a, .. }, Stmt::For { var: b, .. }) = (first, next) else {
         return false;
     };
-    loads.len() == others.len()
-        && loads
-            .iter()
-            .zip(others)
-            .all(|(x, y)| same_load(x, a, y, b))
+    loads.len() == others.len() && loads.iter().zip(others).all(|(x, y)| same_load(x, a, y, b))
 }
 
 /// Whether two loads move the same tile when the loop variables `a` and `b` are equal.

@@ -81,11 +81,7 @@ fn split(stmt: &Stmt) -> Option<Product> {
     let (mut m, mut n, mut k) = (vec![], vec![], vec![]);
     for axis in axes {
         let entry = (axis.name.clone(), axis.extent);
-        match (
-            has(dst, &axis.name),
-            has(a, &axis.name),
-            has(b, &axis.name),
-        ) {
+        match (has(dst, &axis.name), has(a, &axis.name), has(b, &axis.name)) {
             (true, true, false) => m.push(entry),
             (true, false, true) => n.push(entry),
             (false, true, true) => k.push(entry),
