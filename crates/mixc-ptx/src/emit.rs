@@ -467,6 +467,12 @@ impl Emit {
         self.op(Ty::F32, "arith.sitofp", &[a], &format!(" : {ty} to f32"))
     }
 
+    /// Towards 0; for values that fit.
+    #[cfg(test)]
+    pub fn float_to_int(&mut self, a: Val) -> Val {
+        self.op(Ty::I32, "arith.fptosi", &[a], " : f32 to i32")
+    }
+
     pub fn bool_to_float(&mut self, a: Val) -> Val {
         let (one, zero) = (self.f32(1.0), self.f32(0.0));
         self.select(a, one, zero)
