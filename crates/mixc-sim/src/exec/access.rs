@@ -99,11 +99,13 @@ impl BlockRun<'_> {
         }
     }
 
-    /// The same for a warp; findings are rare, so they are collected first.
+    /// The same for a warp, whose lanes read `bytes` in elements of `each`; findings are rare, so they are collected first.
+    /// Of a vector some element must have been written, see [`BlockRun::unwritten_parts`].
     pub fn check_shared_reads(
         &mut self,
         reach: &Reach,
         bytes: u32,
+        each: u32,
         warp: usize,
         pc: Pc,
         strong: bool,
@@ -116,7 +118,9 @@ impl BlockRun<'_> {
             if self.l.options.races {
                 conflict = self.shadow.read(who.lane(lane), at as u32, bytes, strong);
             }
-            if conflict.is_some() || !all_set(&self.shared_init, at as usize, bytes) {
+            let written =
+                |n: u32| all_set(&self.shared_init, (at + u64::from(n * each)) as usize, each);
+            if conflict.is_some() || !(0..bytes / each).any(written) {
                 wrong.push((lane, conflict));
             }
         }
@@ -153,6 +157,10 @@ impl BlockRun<'_> {
                 }
                 reach.mask = ok;
             }
+            let unwritten = match reach.memory {
+                Memory::Shared if to.len() > 1 => self.unwritten_parts(&reach, each, to.len()),
+                _ => vec![],
+            };
             self.check_reads(&reach, each, total, warp.index, pc, *strong);
             for (n, d) in to.iter().enumerate() {
                 if let Some(d) = d {
@@ -161,9 +169,28 @@ impl BlockRun<'_> {
                         raw = raw.map(|v| extended(v, *ty, *width));
                     }
                     warp.write(*d, reach.mask, &raw);
+                    if let Some(lanes) = unwritten.get(n) {
+                        warp.valid[*d as usize] &= !lanes;
+                    }
                 }
             }
         }
+    }
+
+    /// For each register of a vector load the lanes whose element nobody has written, where some other element
+    /// of the vector was. Compilers fill gaps to load a whole vector, so only the use of such a register is
+    /// a mistake.
+    fn unwritten_parts(&self, reach: &Reach, each: u32, registers: usize) -> Vec<u32> {
+        let mut parts = vec![0; registers];
+        for lane in bits(reach.mask) {
+            let at = reach.at[lane] as usize;
+            let written = |n: usize| all_set(&self.shared_init, at + n * each as usize, each);
+            let missing: Vec<usize> = (0..registers).filter(|n| !written(*n)).collect();
+            if missing.len() < registers {
+                missing.iter().for_each(|n| parts[*n] |= 1 << lane);
+            }
+        }
+        parts
     }
 
     /// Whether what the lanes read was written, and is ordered behind the write.
@@ -177,7 +204,9 @@ impl BlockRun<'_> {
         strong: bool,
     ) {
         match reach.memory {
-            Memory::Shared => self.check_shared_reads(reach, total, warp, pc, strong),
+            Memory::Shared => {
+                self.check_shared_reads(reach, total, each, warp, pc, strong);
+            }
             Memory::Global => {
                 let mode = if strong { Mode::Atomic } else { Mode::Read };
                 self.note(reach, total, mode, warp, pc);

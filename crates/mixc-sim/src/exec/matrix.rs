@@ -102,7 +102,7 @@ impl BlockRun<'_> {
             return;
         };
         let rows = self.matrix_rows(warp, *addr, *space, to.len(), pc);
-        self.check_shared_reads(&rows, 16, warp.index, pc, false);
+        self.check_shared_reads(&rows, 16, 16, warp.index, pc, false);
         for (j, d) in to.iter().enumerate() {
             let mut elements = [[0u16; 8]; 8];
             for (r, row) in elements.iter_mut().enumerate() {
