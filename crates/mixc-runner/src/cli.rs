@@ -1,5 +1,6 @@
 //! Options, and the run from beginning to end.
 
+use crate::dump::{DumpError, dump_inputs};
 use crate::{
     Collector, Ended, Job, MeasureOptions, NoCases, Request, Supervisor, select, serve, work,
 };
@@ -28,6 +29,13 @@ pub struct Cli {
     /// Run only cases whose label matches this regular expression; --list shows the labels.
     #[arg(long, value_name = "REGEX")]
     pub filter: Option<Regex>,
+    /// Run only the case with this number, counted from 0.
+    #[arg(long, value_name = "N")]
+    pub case: Option<usize>,
+    /// Write the memory of every input to DIR/CASE/NAME.bin and stop, for other programs to compare on the same
+    /// values. Needs no GPU.
+    #[arg(long, value_name = "DIR")]
+    pub dump_inputs: Option<PathBuf>,
     /// Samples for each case.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(5..))]
     pub samples: u32,
@@ -74,6 +82,8 @@ pub enum Failure {
     Machine(String),
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Dump(#[from] DumpError),
 }
 
 impl Failure {
@@ -83,7 +93,8 @@ impl Failure {
             | Failure::NoCases(_)
             | Failure::Results(_)
             | Failure::Option { .. }
-            | Failure::Io(_) => 2,
+            | Failure::Io(_)
+            | Failure::Dump(_) => 2,
             Failure::Cuda(_) | Failure::Machine(_) => 3,
         }
     }
@@ -100,11 +111,18 @@ pub fn run(cli: &Cli) -> Result<u8, Failure> {
             return Err(Failure::Option { option });
         }
     }
-    let bundle = BundleReader::open(path)?;
-    let jobs = select(&bundle, cli.filter.as_ref(), !cli.no_verify && !cli.list)?;
+    let mut bundle = BundleReader::open(path)?;
+    let verify = !cli.no_verify && !cli.list && cli.dump_inputs.is_none();
+    let jobs = select(&bundle, cli.filter.as_ref(), cli.case, verify)?;
     let labels: Vec<_> = bundle.labels().cloned().collect();
     if cli.list {
         jobs.iter().for_each(|job| println!("{}", labels[job.case]));
+        return Ok(0);
+    }
+    if let Some(folder) = &cli.dump_inputs {
+        for job in jobs {
+            dump_inputs(&bundle.case(job.case)?, &folder.join(job.case.to_string()))?;
+        }
         return Ok(0);
     }
     let cards = mixc_cuda::devices()?;

@@ -12,18 +12,26 @@ pub enum NoCases {
     Empty,
     #[error("none of the {cases} cases of the bundle matches '{filter}'")]
     NoMatch { cases: usize, filter: String },
+    #[error("there is no case {case}; the bundle has {cases}")]
+    NoCase { case: usize, cases: usize },
 }
 
-/// The cases whose label the filter matches, and those that verify them, in the order of the bundle. What verifies
+/// The cases whose label the filter matches, or the one that is asked for by its number, and those that verify them, in the order of the bundle. What verifies
 /// another case comes before it, as bundles require.
 pub fn select(
     bundle: &BundleReader,
     filter: Option<&Regex>,
+    only: Option<usize>,
     verify: bool,
 ) -> Result<Vec<Job>, NoCases> {
+    if let Some(case) = only.filter(|&case| case >= bundle.len()) {
+        let cases = bundle.len();
+        return Err(NoCases::NoCase { case, cases });
+    }
     let mut timed: BTreeMap<usize, bool> = BTreeMap::new();
     for (case, label) in bundle.labels().enumerate() {
-        if filter.is_none_or(|f| f.is_match(&label.to_string())) {
+        let matches = filter.is_none_or(|f| f.is_match(&label.to_string()));
+        if matches && only.is_none_or(|only| only == case) {
             timed.insert(case, true);
         }
     }

@@ -6,6 +6,7 @@
 
 mod cli;
 mod collect;
+mod dump;
 mod jobs;
 mod measure;
 mod protocol;
@@ -14,6 +15,7 @@ mod worker;
 
 pub use cli::{Cli, Failure, run};
 pub use collect::Collector;
+pub use dump::{DumpError, dump_inputs};
 pub use jobs::{NoCases, select};
 pub use measure::measure;
 pub use protocol::{Event, Job, MeasureOptions, Request};

@@ -62,6 +62,32 @@ fn labels_are_listed_without_a_card() {
 }
 
 #[test]
+fn inputs_are_dumped_without_a_card() {
+    let (folder, path) = file(vec![
+        case("first", RIGHT, None),
+        case("second", None, Some(0)),
+    ]);
+    let into = folder.path().join("inputs");
+    let output = runner(&[text(&path), "--dump-inputs", text(&into), "--case", "1"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(
+        std::fs::read(into.join("1/x.bin")).unwrap(),
+        common::fake::bytes(&[1.0, 2.0, 3.0, 4.0])
+    );
+    assert!(!into.join("0").exists());
+    let mut escaping = case("first", RIGHT, None);
+    escaping.plan.buffers[0].name = "../x".into();
+    let (_folder, path) = file(vec![escaping]);
+    let output = runner(&[text(&path), "--dump-inputs", text(&into)]);
+    assert_eq!(code(&output), 2, "{output:?}");
+    assert!(
+        stderr(&output).contains("'../x' cannot be a file name"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn bad_usage_and_bad_bundles_are_code_2() {
     let (folder, path) = file(vec![case("a", RIGHT, None)]);
     let broken = folder.path().join("broken.mixb");

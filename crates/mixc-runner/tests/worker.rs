@@ -124,7 +124,7 @@ fn selected_cases_bring_what_verifies_them() {
     let (_folder, bundle) = reader(cases);
     let jobs = |filter: &str, verify| {
         let filter = regex_lite::Regex::new(filter).unwrap();
-        select(&bundle, Some(&filter), verify)
+        select(&bundle, Some(&filter), None, verify)
             .map(|jobs| jobs.iter().map(|j| (j.case, j.timed)).collect::<Vec<_>>())
     };
     assert_eq!(
@@ -137,7 +137,12 @@ fn selected_cases_bring_what_verifies_them() {
         jobs("nothing", true),
         Err(NoCases::NoMatch { cases: 4, .. })
     ));
-    assert_eq!(select(&bundle, None, true).unwrap(), timed(0..4));
+    assert_eq!(select(&bundle, None, None, true).unwrap(), timed(0..4));
+    assert_eq!(select(&bundle, None, Some(1), true).unwrap(), timed(1..2));
+    assert!(matches!(
+        select(&bundle, None, Some(4), true),
+        Err(NoCases::NoCase { case: 4, cases: 4 })
+    ));
     let (_folder, empty) = reader(vec![]);
-    assert_eq!(select(&empty, None, true), Err(NoCases::Empty));
+    assert_eq!(select(&empty, None, None, true), Err(NoCases::Empty));
 }
