@@ -47,11 +47,15 @@
 //!
 //! Shared memory is checked by happens-before (see `check::clock`): every granule remembers its last write
 //! and the reads since, and a barrier, `bar.warp.sync`, mbarrier phase or wait orders what came before it.
-//! Global memory is checked for bounds, alignment, initialisation and repeated stores, not for races
-//! between threads.
+//! Global memory is checked for bounds, alignment, initialisation and repeated stores, and for races between
+//! blocks (see `check::blocks`), not for races between threads of one block.
+//!
+//! [`conformance`] makes small kernels for every instruction that is known here, with the results that are
+//! predicted, to be compared bit by bit where there is a GPU.
 
 mod check;
 mod compile;
+pub mod conformance;
 mod counts;
 mod exec;
 mod memory;

@@ -32,9 +32,14 @@ impl Compiler<'_> {
 
     /// `op.type d, a, b, ..`: one row of the table.
     fn plain(&mut self, i: &Instr) -> Built<()> {
-        let Some(&ty) = i.types().last() else {
+        let types = i.types();
+        let Some(&ty) = types.last() else {
             return Err(self.unsupported(i));
         };
+        // A second type is another instruction: sums of mixed precision.
+        if types.len() != 1 && !matches!(i.name.as_str(), "dp4a" | "dp2a") {
+            return Err(self.unsupported(i));
+        }
         let Some((f, class)) = formula(i, ty) else {
             return Err(self.unsupported(i));
         };
@@ -383,6 +388,8 @@ impl Compiler<'_> {
             (Some("infinite"), Ty::F64) => lanes!(|a: f64| a.is_infinite()),
             (Some("notanumber"), Ty::F64) => lanes!(|a: f64| a.is_nan()),
             (Some("number"), Ty::F64) => lanes!(|a: f64| !a.is_nan()),
+            (Some("normal"), Ty::F64) => lanes!(|a: f64| a.is_normal()),
+            (Some("subnormal"), Ty::F64) => lanes!(|a: f64| a.is_subnormal()),
             _ => return Err(self.unsupported(i)),
         };
         let (d, _) = self.target(i, 0)?;

@@ -243,6 +243,9 @@ fn pred_formula(i: &Instr) -> Option<LaneFn> {
 
 fn int_formula(i: &Instr, ty: Ty) -> Option<LaneFn> {
     let signed = ty.signed();
+    if i.has("sat") && !(matches!(i.name.as_str(), "add" | "sub") && ty == Ty::S32) {
+        return None;
+    }
     Some(match i.name.as_str() {
         "add" if i.has("sat") && ty == Ty::S32 => lanes!(|a: i32, b: i32| a.saturating_add(b)),
         "sub" if i.has("sat") && ty == Ty::S32 => lanes!(|a: i32, b: i32| a.saturating_sub(b)),
@@ -477,6 +480,12 @@ fn mul_hi(ty: Ty) -> Option<LaneFn> {
 
 fn mad_hi(ty: Ty) -> Option<LaneFn> {
     Some(match ty {
+        Ty::U16 => lanes!(|a: u16, b: u16, c: u16| {
+            (((u32::from(a) * u32::from(b)) >> 16) as u16).wrapping_add(c)
+        }),
+        Ty::S16 => lanes!(|a: i16, b: i16, c: i16| {
+            (((i32::from(a) * i32::from(b)) >> 16) as i16).wrapping_add(c)
+        }),
         Ty::U32 => lanes!(
             |a: u32, b: u32, c: u32| (((u64::from(a) * u64::from(b)) >> 32) as u32).wrapping_add(c)
         ),

@@ -69,6 +69,77 @@ fn static_shared<'v>(variables: impl Iterator<Item = &'v ast::Variable>) -> u64 
     }
 }
 
+/// The part of the compiler that knows an instruction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Family {
+    Flow,
+    Memory,
+    Sync,
+    Tensor,
+    Alu,
+}
+
+/// All instructions that are known in at least one form, by their first word.
+pub(crate) fn families() -> impl Iterator<Item = (Family, &'static [&'static str])> {
+    const ALL: &[(Family, &[&str])] = &[
+        (
+            Family::Alu,
+            &[
+                "add", "addc", "sub", "subc", "mul", "mad", "madc", "mul24", "mad24", "sad", "div",
+                "rem", "abs", "neg", "min", "max", "and", "or", "xor", "not", "cnot", "shl", "shr",
+                "shf", "popc", "clz", "brev", "bfind", "bfe", "bfi", "bmsk", "szext", "prmt",
+                "lop3", "dp4a", "dp2a", "testp", "copysign", "mov", "selp", "slct", "setp", "set",
+                "cvt", "fma", "rcp", "sqrt", "rsqrt", "sin", "cos", "lg2", "ex2", "tanh",
+            ],
+        ),
+        (
+            Family::Flow,
+            &["bra", "brx", "ret", "exit", "trap", "brkpt"],
+        ),
+        (
+            Family::Memory,
+            &[
+                "ld",
+                "ldu",
+                "st",
+                "atom",
+                "red",
+                "cvta",
+                "isspacep",
+                "prefetch",
+                "prefetchu",
+                "discard",
+                "applypriority",
+                "createpolicy",
+                "ldmatrix",
+                "stmatrix",
+                "movmatrix",
+            ],
+        ),
+        (
+            Family::Sync,
+            &[
+                "bar",
+                "barrier",
+                "membar",
+                "fence",
+                "shfl",
+                "vote",
+                "match",
+                "activemask",
+                "redux",
+                "elect",
+                "mbarrier",
+                "griddepcontrol",
+                "setmaxnreg",
+                "nanosleep",
+            ],
+        ),
+        (Family::Tensor, &["mma", "cp", "wgmma"]),
+    ];
+    ALL.iter().copied()
+}
+
 /// What a name means.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Meaning {
@@ -370,17 +441,14 @@ impl<'a> Compiler<'a> {
     }
 
     fn known_instruction(&mut self, i: &Instr) -> Built<()> {
-        match i.name.as_str() {
-            "bra" | "brx" | "ret" | "exit" | "trap" | "brkpt" | "call" => self.flow(i),
-            "ld" | "ldu" | "st" | "atom" | "red" | "cvta" | "isspacep" | "prefetch"
-            | "prefetchu" | "discard" | "applypriority" | "createpolicy" | "ldmatrix"
-            | "stmatrix" | "movmatrix" => self.memory(i),
-            "bar" | "barrier" | "membar" | "fence" | "shfl" | "vote" | "match" | "activemask"
-            | "redux" | "elect" | "mbarrier" | "griddepcontrol" | "setmaxnreg" | "nanosleep" => {
-                self.sync(i)
-            }
-            "mma" | "cp" | "wgmma" => self.tensor(i),
-            _ => self.alu(i),
+        let family = families().find(|(_, names)| names.contains(&i.name.as_str()));
+        match family.map(|f| f.0) {
+            Some(Family::Flow) => self.flow(i),
+            Some(Family::Memory) => self.memory(i),
+            Some(Family::Sync) => self.sync(i),
+            Some(Family::Tensor) => self.tensor(i),
+            Some(Family::Alu) => self.alu(i),
+            None => Err(self.unsupported(i)),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::memory::BufferId;
 use crate::syntax::ast::Ty;
 
 /// How 16-byte pieces of a box are exchanged in shared memory (PTX ISA, "Swizzling Modes").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Swizzle {
     None,
     B32,
@@ -36,7 +36,7 @@ impl Swizzle {
 }
 
 /// The element type, for reductions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum TensorElem {
     U8,
     F16,
