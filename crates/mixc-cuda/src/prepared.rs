@@ -201,14 +201,14 @@ impl<D: Driver> Prepared<D> {
     /// must be those that were uploaded.
     pub fn check_memory(&self, inputs: &BTreeMap<usize, Vec<u8>>) -> Result<(), CudaError> {
         for (at, spec) in self.plan.buffers.iter().enumerate() {
-            let block = &self.copies[0].blocks[at];
             let buffer = || spec.name.clone();
-            if let Some(offset) = block.written_past_end()? {
-                return Err(CudaError::WrotePastEnd {
-                    buffer: buffer(),
-                    offset,
-                });
+            for copy in &self.copies {
+                if let Some(offset) = copy.blocks[at].written_past_end()? {
+                    let buffer = buffer();
+                    return Err(CudaError::WrotePastEnd { buffer, offset });
+                }
             }
+            let block = &self.copies[0].blocks[at];
             let Some(bytes) = inputs.get(&at).filter(|_| spec.role == Role::In) else {
                 continue;
             };

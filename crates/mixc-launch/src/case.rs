@@ -328,7 +328,10 @@ fn fill(spec: &BufferSpec, source: Source) -> Vec<u8> {
 }
 
 fn check_input(spec: &BufferSpec, source: &Source) -> Result<(), CaseError> {
-    let expected = spec.elements().unwrap_or(0) * spec.dtype.size_bytes() as u64;
+    let expected = spec
+        .elements()
+        .unwrap_or(0)
+        .saturating_mul(spec.dtype.size_bytes() as u64);
     match source {
         Source::Inline(bytes) if bytes.len() as u64 != expected => Err(CaseError::Length {
             what: "bytes",

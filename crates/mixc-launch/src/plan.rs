@@ -31,7 +31,8 @@ pub struct BufferSpec {
     pub name: String,
     pub dtype: DType,
     pub shape: Vec<i64>,
-    /// Distance between neighbours along each axis, in elements; None means row-major without gaps.
+    /// Distance between neighbours along each axis, in elements; None means row-major without gaps. No two elements
+    /// may share memory: a kernel that reads an input along an axis again and again has an argument for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strides: Option<Vec<i64>>,
     pub role: Role,

@@ -316,8 +316,8 @@ fn check_buffer(buffer: &BufferSpec) -> Result<(), PlanError> {
         if strides.iter().any(|&s| s < 0) {
             return Err(failed("a stride is negative"));
         }
-        if buffer.role != Role::In && overlaps(buffer, strides) {
-            return Err(failed("elements that kernels write overlap"));
+        if overlaps(buffer, strides) {
+            return Err(failed("elements overlap"));
         }
     }
     if buffer.size_bytes().is_none() {

@@ -4,6 +4,7 @@ use mixc_launch::{
     Arg, BufferSpec, DType, Launch, MapElem, MapError, ModuleImage, Plan, PlanError, Role, Swizzle,
     TensorMap,
 };
+use proptest::prelude::*;
 
 const PTX: &str = ".version 8.3\n.target sm_90a\n.visible .entry rows(
     .param .align 64 .b8 map[128],
@@ -349,4 +350,52 @@ fn every_f32_argument_survives_json() {
     }
     let nan = serde_json::to_string(&Arg::F32(f32::NAN)).unwrap();
     assert!(matches!(serde_json::from_str(&nan).unwrap(), Arg::F32(x) if x.is_nan()));
+}
+
+/// Sizes at which arithmetic goes wrong.
+fn extreme() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        -2i64..20,
+        Just(i64::MAX),
+        Just(i64::MIN),
+        Just(1 << 32),
+        Just(1 << 62)
+    ]
+}
+
+proptest! {
+    /// No numbers, however senseless, make validation panic; and what it accepts has a size.
+    #[test]
+    fn validation_is_total(
+        shape in prop::collection::vec(extreme(), 0..4),
+        strides in prop::option::of(prop::collection::vec(extreme(), 0..4)),
+        dims in prop::collection::vec(extreme(), 0..6),
+        map_strides in prop::collection::vec(extreme(), 0..5),
+        offset in extreme(),
+        grid in any::<[u32; 3]>(),
+        block in any::<[u32; 3]>(),
+    ) {
+        let mut plan = plan();
+        plan.buffers[0].shape = shape;
+        plan.buffers[0].strides = strides;
+        plan.launches[0].grid = grid;
+        plan.launches[0].block = block;
+        if let Arg::TensorMap(map) = &mut plan.launches[0].args[0] {
+            map.dims = dims.iter().map(|&d| d as u64).collect();
+            map.strides_bytes = map_strides.iter().map(|&s| s as u64).collect();
+            map.box_ = vec![8; dims.len()];
+            map.elem_strides = vec![1; dims.len()];
+            map.byte_offset = offset as u64;
+        }
+        if plan.validate().is_ok() {
+            let buffer = &plan.buffers[0];
+            let bytes = buffer.elements().unwrap() * 2;
+            prop_assert!(bytes <= buffer.size_bytes().unwrap());
+        }
+        let buffers_only = Plan { launches: vec![], ..plan };
+        if buffers_only.validate().is_ok() {
+            let buffer = &buffers_only.buffers[0];
+            prop_assert!(buffer.elements().unwrap() * 2 <= buffer.size_bytes().unwrap());
+        }
+    }
 }

@@ -378,3 +378,30 @@ fn l2_promotion(promotion: L2Promotion) -> sys::CUtensorMapL2promotion {
         L2Promotion::B256 => CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_complete_elf;
+
+    /// A header with a program header table of 2 entries of 56 bytes at byte 64.
+    fn image() -> Vec<u8> {
+        let mut image = vec![0; 64 + 2 * 56];
+        image[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        (image[0x20], image[0x36], image[0x38]) = (64, 56, 2);
+        image
+    }
+
+    #[test]
+    fn machine_code_must_be_there_to_its_end() {
+        assert!(is_complete_elf(&image()));
+        for cut in [0, 5, 63, 64 + 56, 64 + 2 * 56 - 1] {
+            assert!(!is_complete_elf(&image()[..cut]), "{cut}");
+        }
+        let mut far = image();
+        far[0x20..0x28].fill(0xff);
+        assert!(!is_complete_elf(&far));
+        let mut other = image();
+        other[1] = b'e';
+        assert!(!is_complete_elf(&other));
+    }
+}

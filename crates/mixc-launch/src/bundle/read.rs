@@ -190,7 +190,10 @@ impl<Z: std::borrow::BorrowMut<ZipArchive<BufReader<File>>>> Entries<'_, Z> {
                     let Some(spec) = case.buffers.get(input.buffer) else {
                         return Err(self.corrupt(format!("input for buffer {}", input.buffer)));
                     };
-                    let size = spec.elements().unwrap_or(0) * spec.dtype.size_bytes() as u64;
+                    let size = spec
+                        .elements()
+                        .unwrap_or(0)
+                        .saturating_mul(spec.dtype.size_bytes() as u64);
                     Source::Inline(self.read(&data_file(*number), Some(size))?)
                 }
             };
