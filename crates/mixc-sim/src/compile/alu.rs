@@ -1,10 +1,8 @@
-//! Arithmetic, comparison, selection, moves and conversions: operands to slots.
+//! Arithmetic, selection and moves: operands to slots.
 
-use super::arithmetic::{FloatMods, comparison, formula, product};
+use super::arithmetic::formula;
+use super::integers::product;
 use super::{Built, Compiler};
-use crate::numeric::convert::Conversion;
-use crate::numeric::half_precision as hp;
-use crate::numeric::round::{RN, RNA};
 use crate::numeric::{LaneFn, lanes};
 use crate::program::*;
 use crate::syntax::ast::{Instr, Operand, Ty};
@@ -75,7 +73,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn emit_alu(
+    pub fn emit_alu(
         &mut self,
         i: &Instr,
         class: Class,
@@ -171,7 +169,7 @@ impl Compiler<'_> {
     }
 
     /// A predicate operand, with a step that negates it where `!` stands.
-    fn positive(&mut self, i: &Instr, operand: &Operand) -> Built<Slot> {
+    pub fn positive(&mut self, i: &Instr, operand: &Operand) -> Built<Slot> {
         let (slot, negated) = self.predicate(i, operand)?;
         if !negated {
             return Ok(slot);
@@ -211,190 +209,6 @@ impl Compiler<'_> {
         let p = self.temporary();
         self.emit_alu(i, Class::Integer, f, p, &[c])?;
         self.emit(i, Class::Integer, Op::Select { d, a, b, p }, vec![p])
-    }
-
-    fn comparison_of(&self, i: &Instr, ty: Ty) -> Built<(LaneFn, Option<String>)> {
-        let name = i.mods.first().cloned().unwrap_or_default();
-        let combine = i
-            .mods
-            .iter()
-            .skip(1)
-            .find(|m| matches!(m.as_str(), "and" | "or" | "xor"))
-            .cloned();
-        if i.has("ftz") && ty != Ty::F32 {
-            return Err(self.unsupported(i));
-        }
-        comparison(&name, ty)
-            .map(|f| (f, combine))
-            .ok_or_else(|| self.unsupported(i))
-    }
-
-    /// Compares operands `n` and `n + 1` into a new slot, flushing first under `.ftz`.
-    fn compare(&mut self, i: &Instr, n: usize, ty: Ty) -> Built<Slot> {
-        let (f, _) = self.comparison_of(i, ty)?;
-        let (mut a, mut b) = (self.source(i, n, ty)?, self.source(i, n + 1, ty)?);
-        if i.has("ftz") {
-            for s in [&mut a, &mut b] {
-                let flushed = self.temporary();
-                self.emit_alu(
-                    i,
-                    Class::Float32,
-                    lanes!(|x: f32| crate::numeric::float::flush(x)),
-                    flushed,
-                    &[*s],
-                )?;
-                *s = flushed;
-            }
-        }
-        let t = self.temporary();
-        let class = if ty.float() {
-            Class::Float32
-        } else {
-            Class::Integer
-        };
-        self.emit_alu(i, class, f, t, &[a, b])?;
-        Ok(t)
-    }
-
-    fn combine(
-        &mut self,
-        i: &Instr,
-        how: Option<&str>,
-        d: Slot,
-        t: Slot,
-        c: Option<Slot>,
-        negate: bool,
-    ) -> Built<()> {
-        macro_rules! one { ($($op:tt)+) => { if negate { lanes!(|t: bool, c: bool| !t $($op)+ c) } else { lanes!(|t: bool, c: bool| t $($op)+ c) } } }
-        let f = match (how, c) {
-            (None, _) if negate => lanes!(|t: bool| !t),
-            (None, _) => return self.emit(i, Class::Integer, Op::Mov { d, a: t }, vec![]),
-            (Some("and"), _) => one!(&),
-            (Some("or"), _) => one!(|),
-            _ => one!(^),
-        };
-        let sources: Vec<Slot> = [Some(t), c.filter(|_| how.is_some())]
-            .into_iter()
-            .flatten()
-            .collect();
-        self.emit_alu(i, Class::Integer, f, d, &sources)
-    }
-
-    fn setp(&mut self, i: &Instr) -> Built<()> {
-        self.at_least(i, 3)?;
-        let ty = *i
-            .types()
-            .last()
-            .ok_or_else(|| self.wrong(i, "expected a type"))?;
-        let how = self.comparison_of(i, element(ty))?.1;
-        let c = match (&how, i.operands.get(3)) {
-            (Some(_), Some(c)) => Some(self.positive(i, &c.clone())?),
-            (Some(_), None) => return Err(self.wrong(i, "the combining predicate is missing")),
-            _ => None,
-        };
-        let (p, q) = match &i.operands[0] {
-            Operand::Pair(p, q) => (self.register(i, p)?.0, Some(self.register(i, q)?.0)),
-            p => (self.register(i, p)?.0, None),
-        };
-        if let Ty::F16x2 | Ty::Bf16x2 = ty {
-            return self.setp_pair(i, ty, how.as_deref(), c, (p, q));
-        }
-        // Without a combination the comparison goes straight to the predicate.
-        if how.is_none() && q.is_none() && !i.has("ftz") {
-            let (f, _) = self.comparison_of(i, ty)?;
-            let (a, b) = (self.source(i, 1, ty)?, self.source(i, 2, ty)?);
-            let class = if ty.float() {
-                Class::Float32
-            } else {
-                Class::Integer
-            };
-            return self.emit_alu(i, class, f, p, &[a, b]);
-        }
-        let t = self.compare(i, 1, ty)?;
-        self.combine(i, how.as_deref(), p, t, c, false)?;
-        match q {
-            Some(q) => self.combine(i, how.as_deref(), q, t, c, true),
-            None => Ok(()),
-        }
-    }
-
-    /// `setp` of packed halves: the lower ones decide `p`, the upper ones `q`.
-    fn setp_pair(
-        &mut self,
-        i: &Instr,
-        ty: Ty,
-        how: Option<&str>,
-        c: Option<Slot>,
-        (p, q): (Slot, Option<Slot>),
-    ) -> Built<()> {
-        let (f, _) = self.comparison_of(i, element(ty))?;
-        let (a, b) = (self.source(i, 1, ty)?, self.source(i, 2, ty)?);
-        let low = self.temporary();
-        self.emit_alu(i, Class::Half, f, low, &[a, b])?;
-        let (upper_a, upper_b, high) = (self.temporary(), self.temporary(), self.temporary());
-        for (from, to) in [(a, upper_a), (b, upper_b)] {
-            self.emit_alu(i, Class::Half, lanes!(|v: u32| v >> 16), to, &[from])?;
-        }
-        self.emit_alu(i, Class::Half, f, high, &[upper_a, upper_b])?;
-        self.combine(i, how, p, low, c, false)?;
-        match q {
-            Some(q) => self.combine(i, how, q, high, c, false),
-            None => Ok(()),
-        }
-    }
-
-    fn set(&mut self, i: &Instr) -> Built<()> {
-        self.at_least(i, 3)?;
-        let types = i.types();
-        let [to, ty] = types[..] else {
-            return Err(self.wrong(i, "expected two types"));
-        };
-        let how = self.comparison_of(i, ty)?.1;
-        let c = match (&how, i.operands.get(3)) {
-            (Some(_), Some(c)) => Some(self.positive(i, &c.clone())?),
-            _ => None,
-        };
-        let (d, _) = self.target(i, 0)?;
-        let t = self.compare(i, 1, ty)?;
-        let p = self.temporary();
-        self.combine(i, how.as_deref(), p, t, c, false)?;
-        let (yes, no) = match to {
-            Ty::F32 => (self.constant(u64::from(1f32.to_bits())), self.constant(0)),
-            Ty::U32 | Ty::S32 => (self.constant(0xffff_ffff), self.constant(0)),
-            _ => return Err(self.unsupported(i)),
-        };
-        self.emit(
-            i,
-            Class::Integer,
-            Op::Select {
-                d,
-                a: yes,
-                b: no,
-                p,
-            },
-            vec![p],
-        )
-    }
-
-    fn testp(&mut self, i: &Instr) -> Built<()> {
-        let f = match (i.mods.first().map(String::as_str), self.one_type(i)?) {
-            (Some("finite"), Ty::F32) => lanes!(|a: f32| a.is_finite()),
-            (Some("infinite"), Ty::F32) => lanes!(|a: f32| a.is_infinite()),
-            (Some("notanumber"), Ty::F32) => lanes!(|a: f32| a.is_nan()),
-            (Some("number"), Ty::F32) => lanes!(|a: f32| !a.is_nan()),
-            (Some("normal"), Ty::F32) => lanes!(|a: f32| a.is_normal()),
-            (Some("subnormal"), Ty::F32) => lanes!(|a: f32| a.is_subnormal()),
-            (Some("finite"), Ty::F64) => lanes!(|a: f64| a.is_finite()),
-            (Some("infinite"), Ty::F64) => lanes!(|a: f64| a.is_infinite()),
-            (Some("notanumber"), Ty::F64) => lanes!(|a: f64| a.is_nan()),
-            (Some("number"), Ty::F64) => lanes!(|a: f64| !a.is_nan()),
-            (Some("normal"), Ty::F64) => lanes!(|a: f64| a.is_normal()),
-            (Some("subnormal"), Ty::F64) => lanes!(|a: f64| a.is_subnormal()),
-            _ => return Err(self.unsupported(i)),
-        };
-        let (d, _) = self.target(i, 0)?;
-        let a = self.source(i, 1, self.one_type(i)?)?;
-        self.emit_alu(i, Class::Float32, f, d, &[a])
     }
 
     /// `add.cc`, `addc`, `sub.cc`, `subc`: with the condition code as one more slot.
@@ -451,126 +265,4 @@ impl Compiler<'_> {
         self.emit_alu(i, Class::Integer, f, half, &[a, b])?;
         self.carry(i, ty, half, c)
     }
-
-    fn cvt(&mut self, i: &Instr) -> Built<()> {
-        self.at_least(i, 2)?;
-        let types = i.types();
-        let m = FloatMods::of(i);
-        let [to, from] = types[..] else {
-            return Err(self.unsupported(i));
-        };
-        let integer = i
-            .mods
-            .iter()
-            .any(|m| matches!(m.as_str(), "rni" | "rzi" | "rmi" | "rpi"));
-        let (d, width) = self.target(i, 0)?;
-        let c = Conversion {
-            to,
-            from,
-            mode: m.mode,
-            integer,
-            ftz: m.ftz,
-            sat: m.sat,
-            relu: m.relu,
-            satfinite: i.has("satfinite"),
-        };
-        if let (Ty::F16x2 | Ty::Bf16x2, Ty::F32, 3) = (to, from, i.operands.len()) {
-            let half = if to == Ty::F16x2 { Ty::F16 } else { Ty::Bf16 };
-            let (a, b) = (self.source(i, 1, from)?, self.source(i, 2, from)?);
-            if let (RN, false, false, false) = (m.mode, m.relu, m.sat, i.has("satfinite")) {
-                let f = if half == Ty::F16 {
-                    lanes!(
-                        |a: f32, b: f32| u32::from(hp::f16_of(b)) | u32::from(hp::f16_of(a)) << 16
-                    )
-                } else {
-                    lanes!(|a: f32, b: f32| u32::from(hp::bf16_of(b))
-                        | u32::from(hp::bf16_of(a)) << 16)
-                };
-                return self.emit_alu(i, Class::Conversion, f, d, &[a, b]);
-            }
-            let op = Op::ConvertPair {
-                c: Conversion { to: half, ..c },
-                d,
-                a,
-                b,
-            };
-            return self.emit(i, Class::Conversion, op, vec![a, b]);
-        }
-        if i.operands.len() != 2
-            || matches!(to, Ty::F16x2 | Ty::Bf16x2)
-            || matches!(from, Ty::F16x2 | Ty::Bf16x2)
-        {
-            return Err(self.unsupported(i));
-        }
-        let a = self.source(i, 1, from)?;
-        // A narrow signed result fills the wider register that it goes to (PTX ISA, "cvt").
-        let c = match (to.signed(), width.bits() > to.bits()) {
-            (true, true) if !from.float() && !m.sat => {
-                let wide = match width.bits() {
-                    16 => Ty::S16,
-                    32 => Ty::S32,
-                    _ => Ty::S64,
-                };
-                let t = self.temporary();
-                self.emit(i, Class::Conversion, Op::Convert { c, d: t, a }, vec![a])?;
-                let widen = Conversion {
-                    to: wide,
-                    from: to,
-                    ..c
-                };
-                return self.emit(
-                    i,
-                    Class::Conversion,
-                    Op::Convert { c: widen, d, a: t },
-                    vec![t],
-                );
-            }
-            _ => c,
-        };
-        match fast_conversion(c) {
-            Some(f) => self.emit_alu(i, Class::Conversion, f, d, &[a]),
-            None => self.emit(i, Class::Conversion, Op::Convert { c, d, a }, vec![a]),
-        }
-    }
-}
-
-/// The type of one element of a packed pair.
-fn element(ty: Ty) -> Ty {
-    match ty {
-        Ty::F16x2 => Ty::F16,
-        Ty::Bf16x2 => Ty::Bf16,
-        ty => ty,
-    }
-}
-
-/// To tf32, ties away from zero; `.rna` rounds the magnitude.
-#[inline(always)]
-fn tf32_away(x: f32) -> u32 {
-    if x.is_nan() {
-        return 0x7fff_e000;
-    }
-    x.to_bits().wrapping_add(0x1000) & 0xffff_e000
-}
-
-/// Conversions that Rust's own operators do exactly, for speed.
-fn fast_conversion(c: Conversion) -> Option<LaneFn> {
-    if c.ftz || c.sat || c.relu || c.satfinite || c.integer {
-        return None;
-    }
-    Some(match (c.to, c.from) {
-        (Ty::S64, Ty::S32) => lanes!(|a: i32| i64::from(a)),
-        (Ty::U64, Ty::U32) => lanes!(|a: u32| u64::from(a)),
-        (Ty::U32, Ty::U64) | (Ty::S32, Ty::S64) => lanes!(|a: u64| a as u32),
-        (Ty::U16, Ty::U32 | Ty::U64) => lanes!(|a: u64| a as u16),
-        (Ty::U32, Ty::U16) => lanes!(|a: u16| u32::from(a)),
-        (Ty::F32, Ty::Bf16) => lanes!(|a: u16| u32::from(a) << 16),
-        (Ty::F32, Ty::F16) => lanes!(|a: u16| hp::f16_value(a)),
-        (Ty::Bf16, Ty::F32) if c.mode == RN => lanes!(|a: f32| hp::bf16_of(a)),
-        (Ty::F16, Ty::F32) if c.mode == RN => lanes!(|a: f32| hp::f16_of(a)),
-        (Ty::Tf32, Ty::F32) if c.mode == RNA => lanes!(|a: f32| tf32_away(a)),
-        (Ty::F32, Ty::S32) if c.mode == RN => lanes!(|a: i32| a as f32),
-        (Ty::F32, Ty::U32) if c.mode == RN => lanes!(|a: u32| a as f32),
-        (Ty::F64, Ty::F32) => lanes!(|a: f32| f64::from(a)),
-        _ => return None,
-    })
 }

@@ -5,11 +5,17 @@
 
 mod alu;
 mod arithmetic;
+mod compare;
+mod comparison;
+mod convert;
+mod dispatch;
 mod flow;
 mod graph;
+mod integers;
 mod memory;
 mod modifiers;
 mod operands;
+mod scope;
 mod sync;
 mod tensor;
 
@@ -20,6 +26,8 @@ use std::collections::HashMap;
 
 /// The code of diagnostics about PTX that is right but not known here.
 const UNSUPPORTED: &str = "ptx-unsupported";
+
+pub(crate) use dispatch::families;
 
 pub(crate) type Built<T> = Result<T, Diagnostic>;
 
@@ -67,77 +75,6 @@ fn static_shared<'v>(variables: impl Iterator<Item = &'v ast::Variable>) -> u64 
     } else {
         end.next_multiple_of(128)
     }
-}
-
-/// The part of the compiler that knows an instruction.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Family {
-    Flow,
-    Memory,
-    Sync,
-    Tensor,
-    Alu,
-}
-
-/// All instructions that are known in at least one form, by their first word.
-pub(crate) fn families() -> impl Iterator<Item = (Family, &'static [&'static str])> {
-    const ALL: &[(Family, &[&str])] = &[
-        (
-            Family::Alu,
-            &[
-                "add", "addc", "sub", "subc", "mul", "mad", "madc", "mul24", "mad24", "sad", "div",
-                "rem", "abs", "neg", "min", "max", "and", "or", "xor", "not", "cnot", "shl", "shr",
-                "shf", "popc", "clz", "brev", "bfind", "bfe", "bfi", "bmsk", "szext", "prmt",
-                "lop3", "dp4a", "dp2a", "testp", "copysign", "mov", "selp", "slct", "setp", "set",
-                "cvt", "fma", "rcp", "sqrt", "rsqrt", "sin", "cos", "lg2", "ex2", "tanh",
-            ],
-        ),
-        (
-            Family::Flow,
-            &["bra", "brx", "ret", "exit", "trap", "brkpt"],
-        ),
-        (
-            Family::Memory,
-            &[
-                "ld",
-                "ldu",
-                "st",
-                "atom",
-                "red",
-                "cvta",
-                "isspacep",
-                "prefetch",
-                "prefetchu",
-                "discard",
-                "applypriority",
-                "createpolicy",
-                "ldmatrix",
-                "stmatrix",
-                "movmatrix",
-            ],
-        ),
-        (
-            Family::Sync,
-            &[
-                "bar",
-                "barrier",
-                "membar",
-                "fence",
-                "shfl",
-                "vote",
-                "match",
-                "activemask",
-                "redux",
-                "elect",
-                "mbarrier",
-                "griddepcontrol",
-                "setmaxnreg",
-                "nanosleep",
-            ],
-        ),
-        (Family::Tensor, &["mma", "cp", "wgmma"]),
-    ];
-    ALL.iter().copied()
 }
 
 /// What a name means.
@@ -221,33 +158,6 @@ impl<'a> Compiler<'a> {
         c
     }
 
-    fn place_shared(&mut self, v: &ast::Variable) {
-        let (offset, bytes) = if v.elements.is_some() {
-            let at = self.shared_at.next_multiple_of(u64::from(v.align.max(1)));
-            self.shared_at = at + v.bytes();
-            (at, v.bytes())
-        } else {
-            (self.dynamic_base, 0)
-        };
-        let scope = self.scopes.last_mut().expect("bug: no scope");
-        scope.insert(v.name.clone(), Meaning::Memory(Space::Shared, offset));
-        self.shared.push(Placed {
-            name: v.name.clone(),
-            offset,
-            bytes,
-        });
-    }
-
-    fn open_scope(&mut self) {
-        self.scopes.push(HashMap::new());
-        self.families.push(vec![]);
-    }
-
-    fn close_scope(&mut self) {
-        self.scopes.pop();
-        self.families.pop();
-    }
-
     /// Labels may be used before they stand, so a scope's labels are declared first.
     fn statements(&mut self, body: &[Statement]) {
         for statement in body {
@@ -315,61 +225,6 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn declare(&mut self, v: &ast::Variable) {
-        match v.space {
-            Space::Reg => {
-                if let Some(count) = v.count {
-                    let scope = self.families.last_mut().expect("bug: no scope");
-                    scope.push((v.name.clone(), count, v.ty));
-                } else {
-                    let slot = self.new_slot(&v.name);
-                    let scope = self.scopes.last_mut().expect("bug: no scope");
-                    scope.insert(v.name.clone(), Meaning::Reg(slot, v.ty));
-                }
-            }
-            Space::Shared => self.place_shared(v),
-            // Parameters of a `call`, which is not supported.
-            Space::Param => {
-                let scope = self.scopes.last_mut().expect("bug: no scope");
-                scope.insert(v.name.clone(), Meaning::Memory(Space::Param, 0));
-            }
-            Space::Local => {
-                self.local_at = self.local_at.next_multiple_of(u64::from(v.align.max(1)));
-                let meaning = Meaning::Memory(Space::Local, self.local_at);
-                self.scopes
-                    .last_mut()
-                    .expect("bug: no scope")
-                    .insert(v.name.clone(), meaning);
-                self.local_at += v.bytes();
-            }
-            _ => self
-                .errors
-                .push(self.unsupported_at(v.place, "a declaration of this space inside a kernel")),
-        }
-    }
-
-    pub fn lookup(&mut self, name: &str) -> Option<Meaning> {
-        for depth in (0..self.scopes.len()).rev() {
-            if let Some(found) = self.scopes[depth].get(name) {
-                return Some(*found);
-            }
-            let family = self.families[depth].iter().find(|(prefix, count, _)| {
-                let digits = name.strip_prefix(prefix.as_str());
-                digits
-                    .and_then(|d| d.parse::<u32>().ok())
-                    .is_some_and(|n| n < *count)
-            });
-            if let Some(&(_, _, ty)) = family {
-                let slot = self.new_slot(name);
-                self.scopes[depth].insert(name.to_string(), Meaning::Reg(slot, ty));
-                return Some(Meaning::Reg(slot, ty));
-            }
-        }
-        self.globals
-            .get(name)
-            .map(|&address| Meaning::Memory(Space::Global, address))
-    }
-
     pub fn new_slot(&mut self, name: &str) -> Slot {
         self.slots += 1;
         self.names.push(name.to_string());
@@ -424,32 +279,6 @@ impl<'a> Compiler<'a> {
     pub fn wrong(&self, i: &Instr, what: impl std::fmt::Display) -> Diagnostic {
         let message = format!("line {}: `{}`: {what}", i.place.line, i.opcode());
         Diagnostic::error("ptx-operand", i.place.span, message)
-    }
-
-    fn instruction(&mut self, i: &Instr) -> Built<()> {
-        if let Some(modifier) = modifiers::unknown_modifier(i) {
-            let what = format!("`.{modifier}` in `{}`", i.opcode());
-            return Err(self.unsupported_at(i.place, &what));
-        }
-        let known = self.known_instruction(i);
-        match (&i.malformed, known) {
-            // Its operands may be of a kind that only it has.
-            (Some(_), Err(error)) if error.code == UNSUPPORTED => Err(error),
-            (Some(error), _) => Err(error.clone()),
-            (None, known) => known,
-        }
-    }
-
-    fn known_instruction(&mut self, i: &Instr) -> Built<()> {
-        let family = families().find(|(_, names)| names.contains(&i.name.as_str()));
-        match family.map(|f| f.0) {
-            Some(Family::Flow) => self.flow(i),
-            Some(Family::Memory) => self.memory(i),
-            Some(Family::Sync) => self.sync(i),
-            Some(Family::Tensor) => self.tensor(i),
-            Some(Family::Alu) => self.alu(i),
-            None => Err(self.unsupported(i)),
-        }
     }
 
     pub fn emit(&mut self, i: &Instr, class: Class, op: Op, uses: Vec<Slot>) -> Built<()> {

@@ -4,6 +4,7 @@
 //! [`Case::compare`]. What differs is a mistake of the simulator (or a choice of the hardware that PTX
 //! leaves open). Without a GPU the suite can be assembled, which shows that the forms exist.
 
+mod atomics;
 mod cases;
 mod forms;
 mod hopper;
@@ -14,6 +15,7 @@ mod pattern;
 mod text;
 mod values;
 mod warp;
+mod wgmma;
 
 pub use cases::{Case, CaseArg, Check, Mismatch, Tolerance};
 
@@ -35,5 +37,6 @@ pub fn suite(seed: u64) -> Vec<Case> {
     drafts.extend(warp::drafts(seed));
     drafts.extend(matrix::drafts(seed));
     drafts.extend(hopper::drafts(seed));
+    drafts.extend(wgmma::drafts(seed));
     drafts.into_iter().map(Draft::run).collect()
 }

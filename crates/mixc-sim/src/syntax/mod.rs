@@ -4,6 +4,7 @@
 //! kept as written. It does not know what any instruction means.
 
 pub mod ast;
+mod declarations;
 mod lexer;
 mod parser;
 mod statements;
