@@ -1,8 +1,8 @@
 //! Every command and option. Values are parsed here, so that commands get sizes and names, not text.
 
-use crate::sizes::{Layouts, Rename, Setting, Shape, Sweep};
+use crate::sizes::{Knob, Layouts, Rename, Setting, Shape, Sweep};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mixc::{Direction, Target};
+use mixc::{Direction, Precision, Target};
 use mixc_ir::DType;
 use std::path::PathBuf;
 
@@ -79,6 +79,8 @@ pub struct ExplainArgs {
     /// Scalar parameters, e.g. scale=0.125.
     #[arg(long = "set", value_delimiter = ',')]
     pub sets: Vec<Setting>,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     #[arg(long, default_value = "forward")]
     pub direction: Direction,
 }
@@ -132,6 +134,8 @@ pub struct RunArgs {
     /// Name in the file = parameter or output; repeatable.
     #[arg(long = "rename", value_delimiter = ',')]
     pub renames: Vec<Rename>,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     #[arg(long, default_value = "forward")]
     pub direction: Direction,
 }
@@ -159,6 +163,8 @@ pub struct VerifyArgs {
     /// Combinations of sizes to draw.
     #[arg(long, default_value_t = mixc::DEFAULT_DRAWS)]
     pub draws: usize,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     #[arg(long, default_value = "forward")]
     pub direction: Direction,
 }
@@ -195,8 +201,28 @@ pub struct BenchArgs {
     /// Scalar parameters, e.g. scale=0.125.
     #[arg(long = "set", value_delimiter = ',')]
     pub sets: Vec<Setting>,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
     #[arg(long, default_value = "forward")]
     pub direction: Direction,
+}
+
+/// Decisions about kernels that are otherwise made for the sizes at hand.
+#[derive(Debug, Args)]
+pub struct ChoiceArgs {
+    /// A knob of the kernels, e.g. rows=32,stream=64,C=64 (`mixc explain` shows them); repeatable.
+    #[arg(long = "knob", value_delimiter = ',', value_name = "NAME=VALUE")]
+    pub knobs: Vec<Knob>,
+    /// Warps of a thread block (GPU targets): 1, 2, 4 or 8.
+    #[arg(long)]
+    pub warps: Option<i64>,
+    /// Tiles in flight (GPU targets): 1 to 4.
+    #[arg(long)]
+    pub stages: Option<i64>,
+    /// How GPUs multiply f32 matrices: fma (no matrix unit), tf32 (about three digits), or tf32x3
+    /// (three products of split factors, about as good as f32; the default).
+    #[arg(long, value_parser = mixc::parse_precision)]
+    pub precision: Option<Precision>,
 }
 
 /// Arguments of a command that this version does not have.

@@ -69,6 +69,19 @@ impl FromStr for Setting {
     }
 }
 
+/// `rows=32`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Knob(pub String, pub i64);
+
+impl FromStr for Knob {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Knob, String> {
+        let (name, value) = pair(text, "a knob such as rows=32")?;
+        Ok(Knob(name.to_owned(), size(value)?))
+    }
+}
+
 /// `ref_name=param`: the file's name, then the definition's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rename(pub String, pub String);
@@ -172,6 +185,8 @@ mod tests {
             Setting("causal".into(), 1.0)
         );
         assert_eq!("scale=1e-1".parse::<Setting>().unwrap().1, 0.1);
+        assert_eq!("C=16".parse::<Knob>().unwrap(), Knob("C".into(), 16));
+        assert!("C=16.5".parse::<Knob>().is_err());
         assert!("scale=big".parse::<Setting>().is_err());
         assert!("=1".parse::<Rename>().is_err());
     }

@@ -216,11 +216,10 @@ fn a_mistake_in_a_definition_points_at_its_place() {
 fn what_is_not_there_yet_ends_with_code_3() {
     let folder = Folder::new();
     let mixer = folder.mixer(RUNNING_SUM);
-    let commands: [&[&str]; 5] = [
+    let commands: [&[&str]; 4] = [
         &["tune", &mixer, "--shape", "B=1,T=8", "--budget", "1s"],
         &["db", "show"],
         &["build", &mixer, "--target", "cpu", "-o", "out"],
-        &["verify", &mixer, "--target", "sm_90a"],
         &[
             "run",
             &mixer,
@@ -427,7 +426,7 @@ fn every_stage_can_be_printed() {
         let (code, text) = emit(stage);
         assert!(code == 0 && text.contains(expected), "{stage}: {text}");
     }
-    assert_eq!(emit("ptx").0, 3);
+    assert_eq!(emit("ptx").0, 2, "needs a GPU target");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use crate::choose::{cost, find_form};
 use crate::execute::Executable;
 use crate::pipeline::Mixer;
-use crate::problem::{Sizes, awkward_sizes, random_job, work};
-use crate::{Direction, Error, Form, Job, Outputs, Target, interpret};
+use crate::problem::{Sizes, awkward_sizes, random_job, scaled_down};
+use crate::{Choices, Direction, Error, Form, Job, Outputs, Target, interpret};
 use mixc_ir::{DType, Name};
 use mixc_tensor::{Pattern, compare};
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ pub struct BenchOptions {
     pub sets: BTreeMap<String, f64>,
     pub samples: usize,
     pub direction: Direction,
+    pub choices: Choices,
     /// The f32 multiply-add peak of the threads in use, in GFLOP/s, if it is known.
     pub peak_gflops: Option<f64>,
 }
@@ -31,7 +32,8 @@ pub struct BenchRow {
     pub target: String,
     pub dtype: String,
     pub median_ms: f64,
-    /// Half the distance between the quartiles, in milliseconds.
+    /// Half the distance between the quartiles (on a GPU the median distance from the median), in
+    /// milliseconds.
     pub spread_ms: f64,
     pub samples: usize,
     /// Arithmetic in the form's kernels, counted, over the median time.
@@ -70,6 +72,7 @@ pub fn bench(
     progress: &mut dyn FnMut(&str),
 ) -> Result<BenchReport, Error> {
     mixer.check_direction(options.direction)?;
+    check_device(&options.target)?;
     let program = &mixer.program;
     let sizes: Sizes = options
         .sizes
@@ -89,7 +92,8 @@ pub fn bench(
         options.dtype,
         1,
     )?;
-    let forms = mixer.forms(&job.sizes);
+    let forms = mixer.forms(&job.sizes, &options.target);
+    options.choices.check(&forms, &options.target)?;
     let chosen: Vec<&Form> = match &options.form {
         Some(name) => vec![find_form(&forms, name)?],
         None => forms.iter().collect(),
@@ -98,7 +102,7 @@ pub fn bench(
     let mut first: Option<(String, Outputs)> = None;
     for form in chosen {
         progress(&form.name);
-        let executable = match Executable::new(form, &options.target, &job, &BTreeMap::new()) {
+        let executable = match Executable::new(form, &options.target, &job, &options.choices) {
             Ok(executable) => executable,
             Err(e @ (Error::Schedule(_) | Error::Compile(_) | Error::Unavailable(_))) => {
                 report.skipped.push(format!("{}: {e}", form.name));
@@ -128,6 +132,21 @@ pub fn bench(
     Ok(report)
 }
 
+/// # Errors
+/// A target that can only be simulated has no speed.
+fn check_device(target: &Target) -> Result<(), Error> {
+    match target {
+        Target::Gpu(gpu) if crate::gpu::card_for(*gpu).is_none() => {
+            let why = crate::gpu::no_card().unwrap_or_else(|| "no card here runs it".to_owned());
+            Err(Error::Unavailable(format!(
+                "there is no GPU here to measure {target} on ({why}), and the simulator says nothing about speed; \
+                 `mixc explain --target {target}` shows predicted times and what limits them"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Compares a form with the interpreter on the same problem with its long sizes cut down, because
 /// the interpreter would take hours on the whole.
 fn check_small(
@@ -137,17 +156,7 @@ fn check_small(
     sizes: &Sizes,
 ) -> Result<(), Error> {
     let program = &mixer.program;
-    let mut small = sizes.clone();
-    while work(program, &small) > 1e6 {
-        let Some((name, size)) = small
-            .iter()
-            .max_by_key(|(_, n)| **n)
-            .map(|(name, n)| (name.clone(), *n))
-        else {
-            break;
-        };
-        small.insert(name, (size + 1) / 2);
-    }
+    let small = scaled_down(program, sizes, 1e6);
     // Halving may break a constraint that the whole problem satisfies; then any sizes will do.
     let problem = |sizes: &Sizes| {
         random_job(
@@ -166,12 +175,12 @@ fn check_small(
             None => return Ok(()),
         },
     };
-    let executable = Executable::new(form, &options.target, &job, &BTreeMap::new())?;
+    let executable = Executable::new(form, &options.target, &job, &options.choices)?;
     let (outputs, exact) = (
         executable.run(&job)?,
         interpret(program, &job, &BTreeMap::new())?,
     );
-    let limit = crate::compare::default_tolerance(options.dtype);
+    let limit = crate::compare::default_tolerance(options.dtype, options.choices.precision);
     for (name, exact) in &exact.tensors {
         let error = outputs
             .tensors
@@ -212,23 +221,45 @@ fn check_agreement(
     Ok(())
 }
 
+/// Times in seconds.
+struct Sampled {
+    median: f64,
+    spread: f64,
+    samples: usize,
+}
+
 /// The results, and the times of the samples after a warm-up.
 fn measure(
     executable: &Executable,
     job: &Job,
     samples: usize,
-) -> Result<(Outputs, Vec<Duration>), Error> {
+) -> Result<(Outputs, Sampled), Error> {
     let start = Instant::now();
     let outputs = executable.run(job)?;
+    if let Some(timing) = executable.measure_on_card(job, samples)? {
+        let sampled = Sampled {
+            median: timing.median_us / 1e6,
+            spread: timing.mad_us / 1e6,
+            samples: timing.samples,
+        };
+        return Ok((outputs, sampled));
+    }
     let mut times = vec![];
     while times.len() < samples.max(1)
         && (times.len() < 3 || start.elapsed() < TIME_FOR_FORM)
         && (times.is_empty() || start.elapsed() < 5 * TIME_FOR_FORM)
     {
-        times.push(executable.run(job)?.time);
+        let time = executable.run(job)?.time;
+        times.push(time.ok_or_else(|| Error::Unavailable("a simulator has no speed".to_owned()))?);
     }
     times.sort_unstable();
-    Ok((outputs, times))
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64();
+    let sampled = Sampled {
+        median: at(0.5),
+        spread: (at(0.75) - at(0.25)) / 2.0,
+        samples: times.len(),
+    };
+    Ok((outputs, sampled))
 }
 
 fn row(
@@ -237,10 +268,9 @@ fn row(
     job: &Job,
     executable: &Executable,
     outputs: &Outputs,
-    times: Vec<Duration>,
+    times: Sampled,
 ) -> BenchRow {
-    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64();
-    let median = at(0.5).max(1e-9);
+    let median = times.median.max(1e-9);
     let tensors = job.tensors.values().chain(outputs.tensors.values());
     let bytes: usize = tensors.map(|t| t.len() * t.dtype().size_bytes()).sum();
     let flops = executable.schedule().map_or(0.0, |s| flops(&cost(s, job)));
@@ -255,15 +285,15 @@ fn row(
         target: options.target.to_string(),
         dtype: options.dtype.name().to_owned(),
         median_ms: median * 1e3,
-        spread_ms: (at(0.75) - at(0.25)) / 2.0 * 1e3,
-        samples: times.len(),
+        spread_ms: times.spread * 1e3,
+        samples: times.samples,
         gflops,
         gbps: bytes as f64 / median / 1e9,
-        peak_share: options.peak_gflops.map(|peak| gflops / peak),
-        params: executable
-            .schedule()
-            .map(|s| s.knobs.clone())
-            .unwrap_or_default(),
+        peak_share: options
+            .peak_gflops
+            .filter(|_| options.target == Target::Cpu)
+            .map(|peak| gflops / peak),
+        params: executable.params(),
     }
 }
 

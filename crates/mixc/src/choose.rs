@@ -1,10 +1,10 @@
 //! Which form to use where nothing is measured: the one whose kernels are predicted to be fastest.
 
 use crate::execute::{Executable, schedule_form};
-use crate::{Error, Form, Job, Target};
+use crate::gpu::{self, model};
+use crate::{Choices, Error, Form, Job, Target};
 use mixc_rewrite::{Cost, CostModel};
 use mixc_schedule::Schedule;
-use std::collections::BTreeMap;
 
 /// A form with its kernels and what they will cost.
 #[derive(Clone, Debug)]
@@ -12,23 +12,36 @@ pub struct Candidate<'a> {
     pub form: &'a Form,
     pub schedule: Schedule,
     pub cost: Cost,
+    /// By kernel, where the target is a GPU: its MLIR, and what its predicted time is made of.
+    pub gpu: Vec<(gpu::Lowered, model::KernelTime)>,
 }
 
-/// Every form that the scheduler can make kernels for, fastest first; the reasons for the others go
-/// to `notes`.
+impl Candidate<'_> {
+    /// Compiles the kernels.
+    pub fn executable(self, target: &Target) -> Result<Executable, Error> {
+        match target {
+            Target::Gpu(_) => {
+                let kernels = self.gpu.into_iter().map(|(lowered, _)| lowered).collect();
+                let schedule = self.schedule;
+                Executable::from_fitted(self.form, gpu::Fitted { schedule, kernels })
+            }
+            _ => Executable::from_schedule(self.form, target, self.schedule),
+        }
+    }
+}
+
+/// Every form that has kernels for the target, fastest first; the reasons for the others go to `notes`.
 pub fn candidates<'a>(
     forms: impl IntoIterator<Item = &'a Form>,
+    target: &Target,
     job: &Job,
+    choices: &Choices,
     notes: &mut Vec<String>,
 ) -> Vec<Candidate<'a>> {
     let mut found: Vec<Candidate> = vec![];
     for form in forms {
-        match schedule_form(form, job, &BTreeMap::new()) {
-            Ok(schedule) => found.push(Candidate {
-                form,
-                cost: cost(&schedule, job),
-                schedule,
-            }),
+        match candidate(form, target, job, choices) {
+            Ok(candidate) => found.push(candidate),
             Err(e) => notes.push(format!("form '{}' is passed over: {e}", form.name)),
         }
     }
@@ -36,7 +49,38 @@ pub fn candidates<'a>(
     found
 }
 
-/// The work of a schedule, counted in its kernels, and the time that it should take.
+fn candidate<'a>(
+    form: &'a Form,
+    target: &Target,
+    job: &Job,
+    choices: &Choices,
+) -> Result<Candidate<'a>, Error> {
+    let Target::Gpu(gpu) = target else {
+        let schedule = schedule_form(form, job, &choices.knobs)?;
+        return Ok(Candidate {
+            form,
+            cost: cost(&schedule, job),
+            schedule,
+            gpu: vec![],
+        });
+    };
+    let fitted = gpu::fit(form, job, *gpu, choices)?;
+    let mut total = Cost::default();
+    let mut kernels = vec![];
+    for (kernel, lowered) in fitted.schedule.kernels.iter().zip(fitted.kernels) {
+        let (cost, time) = model::predict(kernel, &lowered, job, choices);
+        total.add(&cost);
+        kernels.push((lowered, time));
+    }
+    Ok(Candidate {
+        form,
+        schedule: fitted.schedule,
+        cost: total,
+        gpu: kernels,
+    })
+}
+
+/// The work of a schedule, counted in its kernels, and the time that this machine should take for it.
 pub fn cost(schedule: &Schedule, job: &Job) -> Cost {
     let device = this_machine();
     let mut cost = Cost::default();
@@ -48,23 +92,33 @@ pub fn cost(schedule: &Schedule, job: &Job) -> Cost {
                 ..cost
             };
         };
-        let points = counts.grid_points as f64;
-        cost.add(
-            &Cost {
-                matmul_flops: 2.0 * counts.contract_fmas as f64,
-                vector_flops: counts.simple_ops as f64,
-                special_ops: counts.special_ops as f64,
-                bytes: (counts.loaded_bytes + counts.stored_bytes) as f64,
-                // Statements that one grid point executes one after the other.
-                depth: counts.statements as f64 / points.max(1.0),
-                launches: 1.0,
-                parallel: points,
-                seconds: 0.0,
-            }
-            .timed(&device),
-        );
+        cost.add(&work(&counts).timed(&device));
     }
     cost
+}
+
+/// What a kernel does, without a time.
+pub(crate) fn work(counts: &mixc_tile::counts::Counts) -> Cost {
+    let points = counts.grid_points as f64;
+    Cost {
+        matmul_flops: 2.0 * counts.contract_fmas as f64,
+        vector_flops: counts.simple_ops as f64,
+        special_ops: counts.special_ops as f64,
+        bytes: (counts.loaded_bytes + counts.stored_bytes) as f64,
+        // Statements that one grid point executes one after the other.
+        depth: counts.statements as f64 / points.max(1.0),
+        launches: 1.0,
+        parallel: points,
+        seconds: 0.0,
+    }
+}
+
+/// The rates that the search over forms goes by.
+pub(crate) fn device(target: &Target) -> CostModel {
+    match target {
+        Target::Gpu(gpu) => model::card(*gpu).cost_model(),
+        _ => this_machine(),
+    }
 }
 
 /// Rates of this machine: figures of one thread of a processor of about 2023, for 128-bit vectors.
@@ -87,36 +141,34 @@ pub(crate) fn choose<'a>(
     name: Option<&str>,
     target: &Target,
     job: &Job,
+    choices: &Choices,
     notes: &mut Vec<String>,
 ) -> Result<(&'a Form, Executable), Error> {
+    choices.check(forms, target)?;
     if let Some(name) = name {
         let form = find_form(forms, name)?;
-        return Ok((form, Executable::new(form, target, job, &BTreeMap::new())?));
+        return Ok((form, Executable::new(form, target, job, choices)?));
     }
-    match target {
-        // The interpreter defines what is right; it takes the program as written.
-        Target::Interp => {
-            let form = forms
-                .first()
-                .ok_or_else(|| Error::Execution("bug: a mixer without forms".to_owned()))?;
-            Ok((form, Executable::new(form, target, job, &BTreeMap::new())?))
-        }
-        Target::Tile | Target::Cpu | Target::Gpu(_) => {
-            for candidate in candidates(forms, job, notes) {
-                match Executable::from_schedule(candidate.form, target, job, candidate.schedule) {
-                    Ok(executable) => return Ok((candidate.form, executable)),
-                    Err(e) => notes.push(format!(
-                        "form '{}' is passed over: {e}",
-                        candidate.form.name
-                    )),
-                }
-            }
-            Err(Error::Unavailable(format!(
-                "no form can be executed on target {target}:\n{}",
-                notes.join("\n")
-            )))
+    // The interpreter defines what is right; it takes the program as written.
+    if *target == Target::Interp {
+        let form = forms
+            .first()
+            .ok_or_else(|| Error::Execution("bug: a mixer without forms".to_owned()))?;
+        return Ok((form, Executable::new(form, target, job, choices)?));
+    }
+    for candidate in candidates(forms, target, job, choices, notes) {
+        let form = candidate.form;
+        match candidate.executable(target) {
+            Ok(executable) => return Ok((form, executable)),
+            // What is missing for one form is missing for all.
+            Err(e @ Error::Unavailable(_)) => return Err(e),
+            Err(e) => notes.push(format!("form '{}' is passed over: {e}", form.name)),
         }
     }
+    Err(Error::Unavailable(format!(
+        "no form can be executed on target {target}:\n{}",
+        notes.join("\n")
+    )))
 }
 
 pub(crate) fn find_form<'a>(forms: &'a [Form], name: &str) -> Result<&'a Form, Error> {

@@ -66,7 +66,10 @@ pub(crate) fn run(
         };
         tensors.insert(output.name.clone(), tensor);
     }
-    Ok(Outputs { tensors, time })
+    Ok(Outputs {
+        tensors,
+        time: Some(time),
+    })
 }
 
 /// A tensor full of NaN (all bits set; integers are -1).

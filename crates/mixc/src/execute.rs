@@ -1,7 +1,8 @@
 //! A form made ready for a target, and its execution on a job.
 
-use crate::gpu::{self, GpuKernel, GpuOptions};
-use crate::{Error, Form, Job, Target, cpu, tile};
+use crate::choices::knobs_of;
+use crate::gpu::{self, Fitted, GpuKernel};
+use crate::{Choices, Error, Form, Job, Target, cpu, tile};
 use mixc_interp::eval;
 use mixc_ir::{DType, Ix, Name, Program};
 use mixc_schedule::{Request, Schedule, ScheduleError, schedule};
@@ -11,11 +12,12 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// Results in the definition's axis order, and how long the computation alone took.
+/// Results in the definition's axis order.
 #[derive(Clone, Debug)]
 pub struct Outputs {
     pub tensors: BTreeMap<Name, Tensor>,
-    pub time: Duration,
+    /// How long the target took for the computation alone; None where a simulator stood in for it.
+    pub time: Option<Duration>,
 }
 
 /// A form for a target. It fits jobs with the same sizes and element types as the one it was made for.
@@ -41,18 +43,19 @@ pub enum Executable {
 }
 
 impl Executable {
-    /// Schedules and compiles. `knobs` overrides the scheduler's choices; in the interpreter, the
+    /// Schedules and compiles. Knobs override the scheduler's choices; in the interpreter they are the
     /// sizes of the form's splits.
     ///
     /// # Errors
-    /// [`Error::Schedule`] if the form has no kernels, [`Error::Compile`] if they do not compile,
-    /// [`Error::Unavailable`] if this version has no such target.
+    /// [`Error::Schedule`] if the form has no kernels, [`Error::Compile`], [`Error::Lower`] or
+    /// [`Error::Translate`] if they do not compile, [`Error::Unavailable`] if a tool is missing.
     pub fn new(
         form: &Form,
         target: &Target,
         job: &Job,
-        knobs: &BTreeMap<String, i64>,
+        choices: &Choices,
     ) -> Result<Executable, Error> {
+        let knobs = &choices.knobs;
         match target {
             Target::Interp => {
                 let split = |name: Name| {
@@ -67,18 +70,18 @@ impl Executable {
                     program,
                 })
             }
-            Target::Tile | Target::Cpu | Target::Gpu(_) => {
+            Target::Tile | Target::Cpu => {
                 let schedule = schedule_form(form, job, knobs)?;
-                Executable::from_schedule(form, target, job, schedule)
+                Executable::from_schedule(form, target, schedule)
             }
+            Target::Gpu(gpu) => Executable::from_fitted(form, gpu::fit(form, job, *gpu, choices)?),
         }
     }
 
-    /// Compiles kernels that are scheduled already.
+    /// Compiles kernels that are scheduled already, for this CPU or the tile interpreter.
     pub(crate) fn from_schedule(
         form: &Form,
         target: &Target,
-        job: &Job,
         schedule: Schedule,
     ) -> Result<Executable, Error> {
         let program = form.program.clone();
@@ -91,16 +94,17 @@ impl Executable {
                     kernels,
                 })
             }
-            Target::Gpu(gpu) => {
-                let kernels = gpu::compile(&schedule, job, *gpu, &GpuOptions::default())?;
-                Ok(Executable::Gpu {
-                    program,
-                    schedule,
-                    kernels,
-                })
-            }
             _ => Ok(Executable::Tile { program, schedule }),
         }
+    }
+
+    /// Compiles kernels that are lowered already, for a GPU.
+    pub(crate) fn from_fitted(form: &Form, fitted: Fitted) -> Result<Executable, Error> {
+        Ok(Executable::Gpu {
+            kernels: gpu::compile(&fitted)?,
+            program: form.program.clone(),
+            schedule: fitted.schedule,
+        })
     }
 
     /// Runs on a job. The time in the result leaves preparation and conversion out.
@@ -121,6 +125,27 @@ impl Executable {
         }
     }
 
+    /// The time on a card of this machine, measured as models see it: launches in a graph, inputs in memory. None
+    /// where the target is no GPU or no card runs it.
+    pub(crate) fn measure_on_card(
+        &self,
+        job: &Job,
+        samples: usize,
+    ) -> Result<Option<mixc_launch::Timing>, Error> {
+        let Executable::Gpu {
+            schedule, kernels, ..
+        } = self
+        else {
+            return Ok(None);
+        };
+        let card = kernels
+            .first()
+            .and_then(|k| gpu::card_for(k.lowered.target));
+        let Some(card) = card else { return Ok(None) };
+        let (plan, contents) = gpu::plan(schedule, kernels, job)?;
+        gpu::measure(card, &plan, &contents, samples).map(Some)
+    }
+
     /// The schedule, where the target has one.
     pub fn schedule(&self) -> Option<&Schedule> {
         match self {
@@ -129,6 +154,23 @@ impl Executable {
             | Executable::Cpu { schedule, .. }
             | Executable::Gpu { schedule, .. } => Some(schedule),
         }
+    }
+
+    /// Every decision with the value taken: the knobs of the schedule, and those of GPU kernels.
+    pub fn params(&self) -> BTreeMap<String, i64> {
+        let mut params = self.schedule().map(|s| s.knobs.clone()).unwrap_or_default();
+        // Kernels of one form may differ in their stages; the most tells what was asked for.
+        let stages = self.gpu_kernels().iter().map(|k| i64::from(k.stages));
+        params.extend(stages.max().map(|n| ("stages".to_owned(), n)));
+        let warps = self.gpu_kernels().iter().map(|k| i64::from(k.warps()));
+        params.extend(warps.max().map(|n| ("warps".to_owned(), n)));
+        params
+    }
+
+    /// Whether the simulator stands in for the target.
+    pub fn is_simulated(&self) -> bool {
+        let first = self.gpu_kernels().first();
+        first.is_some_and(|k| gpu::card_for(k.lowered.target).is_none())
     }
 
     /// The kernels with their PTX, where the target is a GPU.
@@ -171,13 +213,20 @@ pub(crate) fn schedule_form(
         .iter()
         .filter(|(_, t)| !unit_inner(t))
         .map(|(name, _)| name.clone());
+    // Choices are made for all forms of a mixer; each takes those that it has.
+    let names = knobs_of(form);
+    let own = knobs
+        .iter()
+        .filter(|(name, _)| names.iter().any(|(own, _)| own == *name))
+        .map(|(name, value)| (name.clone(), *value))
+        .collect();
     let request = Request {
         sizes: job.sizes.clone(),
         // An input and an output may share a name; then the output's type follows the input's.
         dtypes: outputs.chain(inputs).collect(),
         absent: job.absent.clone(),
         strided: strided.collect(),
-        knobs: knobs.clone(),
+        knobs: own,
     };
     // A mistake of ours in one form must not take the other forms away from the user.
     let scheduled = catch_unwind(AssertUnwindSafe(|| schedule(&form.program, &request)));
@@ -233,7 +282,7 @@ pub fn interpret(
     });
     Ok(Outputs {
         tensors: tensors.collect(),
-        time,
+        time: Some(time),
     })
 }
 

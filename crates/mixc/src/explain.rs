@@ -2,12 +2,12 @@
 //! the one that would be chosen.
 
 use crate::bench::flops;
-use crate::choose::{candidates, choose, find_form, this_machine};
+use crate::choose::{candidates, choose, device, find_form};
 use crate::devices::Peaks;
 use crate::execute::Executable;
 use crate::pipeline::Mixer;
 use crate::problem::{Sizes, awkward_sizes, random_job};
-use crate::{Error, Form, Job, Target};
+use crate::{Choices, Error, Form, Job, Target};
 use mixc_ir::{DType, Name};
 use mixc_tensor::Pattern;
 use std::collections::BTreeMap;
@@ -69,10 +69,11 @@ pub fn explain(
     target: &Target,
     dtype: DType,
     form: Option<&str>,
+    choices: &Choices,
     peaks: Option<Peaks>,
 ) -> Result<ExplainReport, Error> {
     let job = example_job(mixer, sizes, sets, dtype)?;
-    let derivation = mixer.derive(&job.sizes);
+    let derivation = mixer.derive(&job.sizes, target);
     let (forms, found) = (derivation.forms, derivation.report);
     let mut notes = found.notes;
     let search = Search {
@@ -82,7 +83,8 @@ pub fn explain(
         ms: found.micros as f64 / 1e3,
         stopped: found.stop_reason,
     };
-    let candidates = candidates(&forms, &job, &mut notes);
+    choices.check(&forms, target)?;
+    let candidates = candidates(&forms, target, &job, choices, &mut notes);
     let wanted = match form {
         Some(name) => Some(find_form(&forms, name)?.name.as_str()),
         None => candidates.first().map(|c| c.form.name.as_str()),
@@ -93,7 +95,7 @@ pub fn explain(
             .iter()
             .find(|c| c.form.name == f.name)
             .map(|c| c.cost);
-        let cost = counted.unwrap_or_else(|| f.cost(&job.sizes, &this_machine()));
+        let cost = counted.unwrap_or_else(|| f.cost(&job.sizes, &device(target)));
         FormLine {
             name: f.name.clone(),
             rules: f.rules.clone(),
@@ -197,8 +199,9 @@ pub fn example_executable(
     target: &Target,
     dtype: DType,
     form: Option<&str>,
+    choices: &Choices,
 ) -> Result<Executable, Error> {
     let job = example_job(mixer, sizes, sets, dtype)?;
-    let forms = mixer.forms(&job.sizes);
-    Ok(choose(&forms, form, target, &job, &mut vec![])?.1)
+    let forms = mixer.forms(&job.sizes, target);
+    Ok(choose(&forms, form, target, &job, choices, &mut vec![])?.1)
 }

@@ -3,11 +3,12 @@
 //! ```text
 //! source -> mixc_lang::compile -> Program -> mixc_rewrite::derive -> Form
 //!        -> mixc_schedule::schedule -> Kernels -> mixc_cpu::compile -> machine code
+//!                                              \-> mixc_ptx::lower -> MLIR -> mixc_nvtools -> PTX
 //! ```
 
 use crate::catalogue::{find_mixer, load_source};
-use crate::choose::this_machine;
-use crate::{Direction, Error};
+use crate::choose::device;
+use crate::{Direction, Error, Target};
 use mixc_ir::{Name, Program};
 use mixc_rewrite::{Derivation, Form};
 use mixc_text::Source;
@@ -49,18 +50,18 @@ impl Mixer {
     }
 
     /// The forms found for these sizes; the first is the program as written, the others follow from
-    /// the cheapest to the dearest.
-    pub fn forms(&self, sizes: &BTreeMap<Name, i64>) -> Vec<Form> {
-        self.derive(sizes).forms
+    /// the cheapest to the dearest on the target.
+    pub fn forms(&self, sizes: &BTreeMap<Name, i64>, target: &Target) -> Vec<Form> {
+        self.derive(sizes, target).forms
     }
 
     /// The forms, and what the search for them did.
-    pub fn derive(&self, sizes: &BTreeMap<Name, i64>) -> Derivation {
+    pub fn derive(&self, sizes: &BTreeMap<Name, i64>, target: &Target) -> Derivation {
         let options = mixc_rewrite::Options {
             sizes: sizes.clone(),
             // The scheduler has no loop over chunks within a chunk yet.
             chunks_of_chunks: false,
-            device: this_machine(),
+            device: device(target),
             ..mixc_rewrite::Options::default()
         };
         let derivation = mixc_rewrite::derive(&self.program, &options);

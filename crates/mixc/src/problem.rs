@@ -148,6 +148,22 @@ fn fits(program: &Program, sizes: &Sizes) -> bool {
             .all(|ix| ix.eval_sizes(sizes).is_none_or(|n| n >= 0))
 }
 
+/// `sizes` with the longest halved again and again, until the terms have at most `most` points together.
+pub fn scaled_down(program: &Program, sizes: &Sizes, most: f64) -> Sizes {
+    let mut small = sizes.clone();
+    while work(program, &small) > most {
+        let longest = small.iter().max_by_key(|(_, n)| **n);
+        let Some((name, size)) = longest.map(|(name, n)| (name.clone(), *n)) else {
+            break;
+        };
+        if size <= 1 {
+            break;
+        }
+        small.insert(name, (size + 1) / 2);
+    }
+    small
+}
+
 /// About how many points the terms of a program have together.
 pub fn work(program: &Program, sizes: &Sizes) -> f64 {
     let extent = |axis: &Name| {

@@ -3,7 +3,7 @@
 use crate::choose::choose;
 use crate::compare::{OutputReport, compare_outputs, default_tolerance};
 use crate::pipeline::Mixer;
-use crate::{Binding, Direction, Error, Job, Outputs, Target};
+use crate::{Binding, Choices, Direction, Error, Job, Outputs, Precision, Target};
 use mixc_ir::{DType, Name};
 use mixc_tensor::{Bundle, Tensor};
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ pub struct RunOptions {
     pub dtype: Option<DType>,
     pub direction: Direction,
     pub binding: Binding,
+    pub choices: Choices,
 }
 
 /// A finished run.
@@ -24,8 +25,13 @@ pub struct RunOptions {
 pub struct RunResult {
     pub outputs: Outputs,
     pub form: String,
-    /// Element type that results are judged by.
+    /// Element type that results are judged by, and how f32 matrices were multiplied.
     pub dtype: DType,
+    pub precision: Option<Precision>,
+    /// Every knob with the value taken.
+    pub params: BTreeMap<String, i64>,
+    /// Whether a simulator stood in for the target; then there is no time.
+    pub simulated: bool,
     pub notes: Vec<String>,
 }
 
@@ -35,12 +41,13 @@ pub fn run(mixer: &Mixer, file: &Bundle, options: &RunOptions) -> Result<RunResu
     let bound = options.binding.inputs(&mixer.program, file)?;
     let mut notes = bound.notes.clone();
     let job = Job::new(&mixer.program, bound, options.dtype)?;
-    let forms = mixer.forms(&job.sizes);
+    let forms = mixer.forms(&job.sizes, &options.target);
     let (form, executable) = choose(
         &forms,
         options.form.as_deref(),
         &options.target,
         &job,
+        &options.choices,
         &mut notes,
     )?;
     let outputs = executable.run(&job)?;
@@ -48,6 +55,9 @@ pub fn run(mixer: &Mixer, file: &Bundle, options: &RunOptions) -> Result<RunResu
         outputs,
         form: form.name.clone(),
         dtype: job.dtype,
+        precision: options.choices.precision,
+        params: executable.params(),
+        simulated: executable.is_simulated(),
         notes,
     })
 }
@@ -76,6 +86,6 @@ pub fn compare_run(
             names.join(", ")
         )));
     }
-    let tolerance = tolerance.unwrap_or_else(|| default_tolerance(result.dtype));
+    let tolerance = tolerance.unwrap_or_else(|| default_tolerance(result.dtype, result.precision));
     Ok(compare_outputs(&result.outputs, &references, tolerance))
 }

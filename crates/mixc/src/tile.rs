@@ -54,5 +54,8 @@ pub(crate) fn run(program: &Program, schedule: &Schedule, job: &Job) -> Result<O
             tensor.map_err(|e| Error::Execution(e.to_string()))?,
         );
     }
-    Ok(Outputs { tensors, time })
+    Ok(Outputs {
+        tensors,
+        time: Some(time),
+    })
 }

@@ -4,9 +4,13 @@ use crate::choose::find_form;
 use crate::execute::{Executable, schedule_form};
 use crate::pipeline::Mixer;
 use crate::problem::{Sizes, awkward_sizes, random_job};
-use crate::{Direction, Error, Form, Job, Outputs, Target, eval_rounded, interpret};
+use crate::{
+    Choices, Direction, Error, Form, GPU_KNOBS, Job, Outputs, Precision, Target, eval_rounded,
+    interpret,
+};
 use mixc_interp::Array;
 use mixc_ir::{DType, Kind, Name, Program};
+use mixc_ptx::LowerError;
 use mixc_tensor::{Pattern, Tensor, compare};
 use std::collections::BTreeMap;
 
@@ -22,6 +26,8 @@ pub struct VerifyOptions {
     /// How many combinations of sizes are drawn; each is used with several patterns of inputs.
     pub draws: usize,
     pub direction: Direction,
+    /// Knobs that stay as they are, and how GPUs multiply f32 matrices.
+    pub choices: Choices,
 }
 
 /// One comparison.
@@ -50,6 +56,10 @@ pub struct VerifyReport {
     pub undefined: usize,
     /// Forms and parameter points that the target cannot execute, with the reason.
     pub skipped: Vec<String>,
+    /// Whether a simulator stood in for the target.
+    pub simulated: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// What [`VerifyOptions::draws`] is where nothing else is asked for.
@@ -66,8 +76,12 @@ pub fn verify(
     let problems = problems(program, options)?;
     let mut report = VerifyReport {
         ok: true,
+        simulated: matches!(options.target, Target::Gpu(gpu) if crate::gpu::card_for(gpu).is_none()),
         ..VerifyReport::default()
     };
+    if report.simulated {
+        report.notes.push(crate::gpu::SIMULATED.to_owned());
+    }
     let mut known: BTreeMap<Sizes, Vec<Form>> = BTreeMap::new();
     for (done, (sizes, pattern, dtype)) in problems.iter().enumerate() {
         progress(done, problems.len());
@@ -82,11 +96,12 @@ pub fn verify(
             report.undefined += 1;
             continue;
         }
-        let limits = limits(program, &job, &reference)?;
+        let limits = limits(program, &job, &reference, options.choices.precision)?;
         // The same sizes come back with other inputs and element types.
         let forms = known
             .entry(job.sizes.clone())
-            .or_insert_with(|| mixer.forms(&job.sizes));
+            .or_insert_with(|| mixer.forms(&job.sizes, &options.target));
+        options.choices.check(forms, &options.target)?;
         let chosen: Vec<&Form> = match &options.form {
             Some(name) => vec![find_form(forms, name)?],
             None => forms.iter().collect(),
@@ -100,6 +115,8 @@ pub fn verify(
                         report.ok &= case.ok;
                         report.cases.push(case);
                     }
+                    // Without its compiler nothing can be checked.
+                    Err(e @ Error::Unavailable(_)) => return Err(e),
                     Err(e) => note_skip(&mut report.skipped, format!("{}: {e}", form.name)),
                 }
             }
@@ -172,7 +189,13 @@ fn points(
             [1, 3, 16].map(point).to_vec()
         };
     }
-    let mut points = vec![BTreeMap::new()];
+    let mut points: Vec<BTreeMap<String, i64>> = vec![BTreeMap::new()];
+    if let Target::Gpu(_) = options.target {
+        let all = GPU_KNOBS
+            .into_iter()
+            .flat_map(|(name, values)| values.iter().map(move |v| (name.to_owned(), *v)));
+        points.extend(all.cycle().nth(turn).map(|point| BTreeMap::from([point])));
+    }
     let Ok(schedule) = schedule_form(form, job, &BTreeMap::new()) else {
         return points;
     };
@@ -185,6 +208,11 @@ fn points(
                 .map(|v| [(name.clone(), *v)].into()),
         );
     }
+    // What the user fixed is not varied.
+    points.retain(|p| {
+        p.keys()
+            .all(|name| !options.choices.knobs.contains_key(name))
+    });
     points
 }
 
@@ -197,13 +225,23 @@ type Limits = BTreeMap<Name, f64>;
 /// exact result (no algorithm in f32 can be better than the problem's condition allows), and twice the
 /// error of the definition evaluated with every operation rounded to f32.
 /// bf16, f16: twice the error of the plain computation in that type, and the f32 limit on top.
-fn limits(program: &Program, job: &Job, reference: &Outputs) -> Result<Limits, Error> {
+/// f32 multiplied in tf32: the same with every operation rounded to tf32.
+fn limits(
+    program: &Program,
+    job: &Job,
+    reference: &Outputs,
+    precision: Option<Precision>,
+) -> Result<Limits, Error> {
     let perturbed = interpret(program, &perturb(program, job)?, &BTreeMap::new())?;
     let single = mixc_interp::eval_rounded(program, &job.interp_inputs(&BTreeMap::new()), |x| {
         f64::from(x as f32)
     })?;
     let naive = match job.dtype {
         DType::Bf16 | DType::F16 => Some(eval_rounded(program, job, job.dtype)?),
+        _ if precision == Some(Precision::Tf32) => {
+            let inputs = job.interp_inputs(&BTreeMap::new());
+            Some(mixc_interp::eval_rounded(program, &inputs, round_to_tf32)?)
+        }
         _ => None,
     };
     let limit = |(name, exact): (&Name, &Tensor)| {
@@ -226,6 +264,17 @@ fn limits(program: &Program, job: &Job, reference: &Outputs) -> Result<Limits, E
         )
     };
     Ok(reference.tensors.iter().map(limit).collect())
+}
+
+/// The nearest number with 11 significant bits, ties to even; tf32 has the exponents of f32.
+fn round_to_tf32(x: f64) -> f64 {
+    let bits = (x as f32).to_bits();
+    let half = (1 << 12) - 1 + (bits >> 13 & 1);
+    if (x as f32).is_finite() {
+        f64::from(f32::from_bits((bits + half) & !((1 << 13) - 1)))
+    } else {
+        x
+    }
 }
 
 fn as_tensor(array: &Array) -> Tensor {
@@ -273,14 +322,21 @@ fn check(
         ok: true,
         error: None,
     };
-    let executable = match Executable::new(form, &options.target, job, point) {
-        Ok(executable) => executable,
-        // Nothing is known to be wrong with a form that has no kernels; anything else is a failure.
-        Err(e @ (Error::Schedule(_) | Error::Unavailable(_))) => return Err(e),
-        Err(e) => return Ok(case.failed(e.to_string())),
-    };
-    if let Some(schedule) = executable.schedule() {
-        case.params = schedule.knobs.clone();
+    let executable =
+        match Executable::new(form, &options.target, job, &options.choices.filled(point)) {
+            Ok(executable) => executable,
+            // Nothing is known to be wrong with a form that has no kernels, nor with knobs that ask for more shared
+            // memory than there is; anything else is a failure.
+            Err(e @ (Error::Schedule(_) | Error::Unavailable(_))) => return Err(e),
+            Err(e @ Error::Lower(LowerError::SharedMemory { .. }))
+                if !(point.is_empty() && options.choices.knobs.is_empty()) =>
+            {
+                return Err(e);
+            }
+            Err(e) => return Ok(case.failed(e.to_string())),
+        };
+    if executable.schedule().is_some() {
+        case.params = executable.params();
     }
     match executable.run(job) {
         Ok(outputs) => judge(&mut case, &outputs, reference, limits),

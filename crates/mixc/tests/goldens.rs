@@ -1,7 +1,7 @@
 //! Reference vectors of published implementations, through every stage that can compute them.
 //! Which file belongs to which definition is data: `tests/goldens/cases.toml`.
 
-use mixc::{Binding, Direction, Mixer, RunOptions, Target, compare_run, run};
+use mixc::{Binding, Choices, Direction, Mixer, RunOptions, Target, compare_run, run};
 use mixc_tensor::Bundle;
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -93,7 +93,7 @@ fn failures_of(
         Ok(sizes) => sizes,
         Err(e) => return vec![format!("{name}: {e}")],
     };
-    let forms = mixer.forms(&sizes);
+    let forms = mixer.forms(&sizes, target);
     for form in if all_forms { &forms[..] } else { &forms[..1] } {
         let options = RunOptions {
             target: target.clone(),
@@ -101,6 +101,7 @@ fn failures_of(
             dtype: None,
             direction: Direction::Forward,
             binding: binding.clone(),
+            choices: Choices::default(),
         };
         let place = format!("{} on {name}, form {}", group.mixer, form.name);
         let result = match run(&mixer, &file, &options) {

@@ -1,7 +1,7 @@
 //! Every shipped mixer, every form that has kernels, on random and adversarial inputs and awkward
 //! sizes, against the f64 interpreter.
 
-use mixc::{Direction, Mixer, Target, VerifyOptions, catalogue, verify};
+use mixc::{Choices, Direction, Mixer, Target, VerifyOptions, catalogue, verify};
 use mixc_ir::DType;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,7 @@ fn options(dtypes: &[DType], draws: usize) -> VerifyOptions {
         seed: 1,
         draws,
         direction: Direction::Forward,
+        choices: Choices::default(),
     }
 }
 

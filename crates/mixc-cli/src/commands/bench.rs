@@ -1,6 +1,6 @@
 //! `mixc bench`: all forms side by side, over one size or a sweep.
 
-use super::settings;
+use super::{choices, settings};
 use crate::Outcome;
 use crate::args::{BenchArgs, Format};
 use crate::output::{ms_text, print_json, print_table};
@@ -87,6 +87,7 @@ fn measure(mixer: &Mixer, args: &BenchArgs, threads: usize) -> Result<BenchRepor
             sets: settings(&args.sets),
             samples: args.samples,
             direction: args.direction,
+            choices: choices(&args.choices),
             peak_gflops: Some(peak),
             sizes: sizes.clone(),
         };

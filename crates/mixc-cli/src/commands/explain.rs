@@ -1,6 +1,6 @@
 //! `mixc explain`: forms, rules, costs, kernels; or one stage of the pipeline as text.
 
-use super::{print_notes, settings};
+use super::{choices, print_notes, settings};
 use crate::Outcome;
 use crate::args::{ExplainArgs, Format, Stage};
 use crate::output::{ms_text, print_json, print_table};
@@ -17,7 +17,16 @@ pub fn run(args: &ExplainArgs, format: Format) -> Result<Outcome, Error> {
     let sizes = args.shape.clone().unwrap_or_default().0;
     let (sets, form) = (settings(&args.sets), args.form.as_deref());
     let peaks = Some(mixc::measure_peaks());
-    let report = mixc::explain(&mixer, &sizes, &sets, &args.target, args.dtype, form, peaks)?;
+    let report = mixc::explain(
+        &mixer,
+        &sizes,
+        &sets,
+        &args.target,
+        args.dtype,
+        form,
+        &choices(&args.choices),
+        peaks,
+    )?;
     match format {
         Format::Json => print_json(&report),
         Format::Text => print_text(&mixer, &report),
@@ -28,11 +37,12 @@ pub fn run(args: &ExplainArgs, format: Format) -> Result<Outcome, Error> {
 fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error> {
     let sizes = args.shape.clone().unwrap_or_default().0;
     let (sets, form) = (settings(&args.sets), args.form.as_deref());
+    let choices = choices(&args.choices);
     match stage {
         Stage::Core => Ok(mixer.program.to_string()),
         Stage::Forms => {
             let job = mixc::example_job(mixer, &sizes, &sets, args.dtype)?;
-            let forms = mixer.forms(&job.sizes);
+            let forms = mixer.forms(&job.sizes, &args.target);
             let shown = forms
                 .iter()
                 .filter(|f| form.is_none_or(|name| f.name == name));
@@ -41,8 +51,15 @@ fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error
                 .collect())
         }
         Stage::Tile => {
-            let executable =
-                mixc::example_executable(mixer, &sizes, &sets, &Target::Tile, args.dtype, form)?;
+            let executable = mixc::example_executable(
+                mixer,
+                &sizes,
+                &sets,
+                &Target::Tile,
+                args.dtype,
+                form,
+                &choices,
+            )?;
             let kernels = executable
                 .schedule()
                 .map(|s| s.kernels.as_slice())
@@ -50,8 +67,15 @@ fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error
             Ok(kernels.iter().map(|k| format!("{k}\n")).collect())
         }
         Stage::Clif | Stage::Asm => {
-            let executable =
-                mixc::example_executable(mixer, &sizes, &sets, &Target::Cpu, args.dtype, form)?;
+            let executable = mixc::example_executable(
+                mixer,
+                &sizes,
+                &sets,
+                &Target::Cpu,
+                args.dtype,
+                form,
+                &choices,
+            )?;
             let text = |k: &mixc_cpu::Compiled| {
                 if stage == Stage::Clif {
                     k.clif()
@@ -72,13 +96,20 @@ fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error
                     args.target
                 )));
             };
-            let tile =
-                mixc::example_executable(mixer, &sizes, &sets, &args.target, args.dtype, form)?;
+            let tile = mixc::example_executable(
+                mixer,
+                &sizes,
+                &sets,
+                &args.target,
+                args.dtype,
+                form,
+                &choices,
+            )?;
             let text = |k: &mixc::gpu::GpuKernel| {
                 if stage == Stage::Mlir {
                     k.lowered.mlir.clone()
                 } else {
-                    k.ptx.clone()
+                    k.ptx.to_string()
                 }
             };
             Ok(tile.gpu_kernels().iter().map(text).collect())

@@ -9,7 +9,9 @@ pub mod list;
 pub mod run;
 pub mod verify;
 
-use crate::sizes::Setting;
+use crate::args::ChoiceArgs;
+use crate::sizes::{Knob, Setting};
+use mixc::Choices;
 use std::collections::BTreeMap;
 
 /// `--set` options as a map; the last one of a name wins.
@@ -17,6 +19,24 @@ fn settings(sets: &[Setting]) -> BTreeMap<String, f64> {
     sets.iter()
         .map(|Setting(name, value)| (name.clone(), *value))
         .collect()
+}
+
+/// `--knob`, `--warps`, `--stages` and `--precision` together; the last knob of a name wins.
+fn choices(args: &ChoiceArgs) -> Choices {
+    let mut knobs: BTreeMap<String, i64> = args
+        .knobs
+        .iter()
+        .map(|Knob(name, value)| (name.clone(), *value))
+        .collect();
+    let own = [("warps", args.warps), ("stages", args.stages)];
+    knobs.extend(
+        own.into_iter()
+            .filter_map(|(n, v)| Some((n.to_owned(), v?))),
+    );
+    Choices {
+        knobs,
+        precision: args.precision,
+    }
 }
 
 /// Remarks for people, on standard error.

@@ -1,6 +1,6 @@
 //! `mixc run`: a mixer on the tensors of a file.
 
-use super::{print_notes, settings};
+use super::{choices, print_notes, settings};
 use crate::Outcome;
 use crate::args::{Format, RunArgs};
 use crate::output::{error_text, ms_text, ok_text, print_json, print_table, shape_text};
@@ -8,14 +8,20 @@ use crate::sizes::{Layouts, Rename};
 use mixc::{Binding, Error, Mixer, OutputReport, RunOptions, RunResult, compare_run};
 use mixc_tensor::Bundle;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 struct Report {
     outputs: Vec<OutputReport>,
     target: String,
     form: String,
-    time_ms: f64,
+    params: BTreeMap<String, i64>,
+    /// None where a simulator stood in for the target.
+    time_ms: Option<f64>,
+    simulated: bool,
     ok: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
 }
 
 pub fn run(args: &RunArgs, format: Format) -> Result<Outcome, Error> {
@@ -28,9 +34,13 @@ pub fn run(args: &RunArgs, format: Format) -> Result<Outcome, Error> {
         dtype: args.dtype,
         direction: args.direction,
         binding: binding.clone(),
+        choices: choices(&args.choices),
     };
-    let result = mixc::run(&mixer, &file, &options)?;
+    let mut result = mixc::run(&mixer, &file, &options)?;
     print_notes(&result.notes);
+    if result.simulated {
+        result.notes.push(mixc::gpu::SIMULATED.to_owned());
+    }
     if let Some(path) = &args.output {
         write_outputs(&mixer, &result, &binding, path)?;
     }
@@ -51,7 +61,10 @@ pub fn run(args: &RunArgs, format: Format) -> Result<Outcome, Error> {
         outputs,
         target: args.target.to_string(),
         form: result.form,
-        time_ms: result.outputs.time.as_secs_f64() * 1e3,
+        params: result.params,
+        time_ms: result.outputs.time.map(|t| t.as_secs_f64() * 1e3),
+        simulated: result.simulated,
+        notes: result.notes,
     };
     match format {
         Format::Json => print_json(&report),
@@ -127,12 +140,9 @@ fn write_outputs(
 }
 
 fn print_text(report: &Report, compared: bool) {
-    println!(
-        "form {} on {}, {} ms",
-        report.form,
-        report.target,
-        ms_text(report.time_ms)
-    );
+    let time = report.time_ms.map(|ms| format!("{} ms", ms_text(ms)));
+    let time = time.unwrap_or_else(|| mixc::gpu::SIMULATED.to_owned());
+    println!("form {} on {}, {time}", report.form, report.target);
     let row = |o: &OutputReport| {
         let mut row = vec![o.name.clone(), shape_text(&o.shape)];
         if compared {

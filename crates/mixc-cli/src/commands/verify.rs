@@ -1,6 +1,6 @@
 //! `mixc verify`: every form against the f64 interpreter.
 
-use super::settings;
+use super::{choices, settings};
 use crate::Outcome;
 use crate::args::{Format, VerifyArgs};
 use crate::output::{error_text, ok_text, print_json, print_table};
@@ -19,6 +19,7 @@ pub fn run(args: &VerifyArgs, format: Format) -> Result<Outcome, Error> {
         seed: args.seed,
         draws: args.draws,
         direction: args.direction,
+        choices: choices(&args.choices),
     };
     // Drawn on standard error, and only where that is a terminal.
     let bar = ProgressBar::new(0);
@@ -41,8 +42,11 @@ pub fn run(args: &VerifyArgs, format: Format) -> Result<Outcome, Error> {
     })
 }
 
-/// One line for each form and element type, then every failure.
+/// Where it ran, one line for each form and element type, then every failure.
 fn print_text(report: &VerifyReport) {
+    if report.simulated {
+        println!("{}", mixc::gpu::SIMULATED);
+    }
     let mut groups: BTreeMap<(&str, &str), Vec<&Case>> = BTreeMap::new();
     for case in &report.cases {
         groups

@@ -1,14 +1,25 @@
 //! GPU targets: kernels as PTX, on a GPU or in the simulator.
 //!
-//! [`compile`] makes PTX of a schedule, [`plan`] lays out one job's buffers and launches, and
-//! [`simulate`] runs a plan on this CPU with every check on.
+//! [`fit`] makes a schedule that an architecture can hold, [`compile`] makes PTX of it, [`plan`] lays out one job's
+//! buffers and launches, and a card of this machine runs it; without one, [`simulate`] runs it on this CPU with
+//! every check on. [`model`] predicts times.
 
 mod compile;
+mod device;
+mod fit;
+pub mod model;
 mod plan;
 mod run;
 mod simulate;
 
-pub use compile::{GpuKernel, GpuOptions, compile, lower};
+pub use compile::{GpuKernel, compile};
+pub(crate) use device::measure;
+pub use device::{card_for, cards, no_card};
+pub use fit::{Fitted, Lowered, fit};
 pub use plan::plan;
 pub(crate) use run::run;
 pub use simulate::{Simulated, simulate};
+
+/// What is said wherever the simulator stands in for a GPU.
+pub const SIMULATED: &str =
+    "simulated, no GPU here: the PTX ran in the simulator, which checks results and not speed";

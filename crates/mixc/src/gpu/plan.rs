@@ -58,7 +58,7 @@ pub fn plan(
         let module = plan.modules.len();
         plan.modules.push(ModuleImage {
             target: kernel.lowered.target.chip().to_owned(),
-            ptx: kernel.ptx.clone(),
+            ptx: kernel.ptx.to_string(),
             cubin: None,
         });
         let lowered = &kernel.lowered;

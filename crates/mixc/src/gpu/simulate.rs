@@ -17,6 +17,27 @@ pub struct Simulated {
     pub counts: Vec<(String, Counts)>,
 }
 
+/// Findings that a message quotes.
+const MOST_SHOWN: usize = 5;
+
+impl Simulated {
+    /// What is wrong with the kernels, in words; None if nothing is.
+    pub fn mistakes(&self) -> Option<String> {
+        let mut text = match self.findings.len() {
+            0 => return None,
+            1 => "the simulator found a mistake in the PTX:".to_owned(),
+            n => format!("the simulator found {n} mistakes in the PTX:"),
+        };
+        for (kernel, finding) in self.findings.iter().take(MOST_SHOWN) {
+            text += &format!("\nkernel {kernel}: {finding}");
+        }
+        if self.findings.len() > MOST_SHOWN {
+            text += "\n...";
+        }
+        Some(text)
+    }
+}
+
 /// Executes all launches in order.
 ///
 /// # Errors

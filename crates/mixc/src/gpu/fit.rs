@@ -1,0 +1,162 @@
+//! Schedules that fit an architecture: fewer tiles in flight, then smaller tiles, until shared memory holds them.
+
+use crate::execute::schedule_form;
+use crate::{Choices, Error, Form, Job};
+use mixc_ptx::{LowerError, Options, PtxKernel, Target};
+use mixc_schedule::Schedule;
+use mixc_tile::{Kernel, TensorArg, Usage};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A schedule whose kernels an architecture can hold, and their MLIR.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    pub schedule: Schedule,
+    /// In the order of the schedule's kernels.
+    pub kernels: Vec<Lowered>,
+}
+
+/// A kernel as MLIR.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lowered {
+    pub kernel: PtxKernel,
+    /// Tiles in flight.
+    pub stages: u32,
+}
+
+const WARPS: i64 = 4;
+const STAGES: i64 = 2;
+
+/// The schedule of a form for `job`, and the MLIR of its kernels. What `choices` names stays as it is; of the rest,
+/// tiles in flight are given up first and then the larger side of a tile is halved, until every block's shared
+/// memory is enough. The result depends on nothing but the arguments.
+///
+/// # Errors
+/// [`Error::Schedule`] if the form has no kernels; [`Error::Lower`] if one of them has no MLIR or fits with no tile.
+pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<Fitted, Error> {
+    let mut knobs = choices.knobs.clone();
+    let (warps, stages) = (knobs.remove("warps"), knobs.remove("stages"));
+    let asked: BTreeSet<String> = knobs.keys().cloned().collect();
+    loop {
+        let schedule = schedule_form(form, job, &knobs)?;
+        let lowered = schedule.kernels.iter().map(|kernel| {
+            let options = Options {
+                target,
+                precision: choices.precision.unwrap_or_default(),
+                warps: warps.unwrap_or(WARPS) as u32,
+                stages: stages.unwrap_or(STAGES).max(1) as u32,
+                aligned: aligned(kernel, job),
+            };
+            lower(kernel, options, stages.is_some())
+        });
+        let lowered: Result<Vec<Lowered>, LowerError> = lowered.collect();
+        match lowered {
+            Ok(kernels) => return Ok(Fitted { schedule, kernels }),
+            Err(e @ LowerError::SharedMemory { .. }) => {
+                let (name, value) = smaller(&schedule.knobs, &asked).ok_or(e)?;
+                tracing::debug!(form = form.name, %target, name, value, "smaller tiles");
+                knobs.insert(name, value);
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// MLIR of a kernel, with fewer tiles in flight where shared memory does not hold more, unless their number is fixed.
+fn lower(kernel: &Kernel, mut options: Options, fixed: bool) -> Result<Lowered, LowerError> {
+    loop {
+        match mixc_ptx::lower(kernel, &options) {
+            Err(LowerError::SharedMemory { .. }) if options.stages > 1 && !fixed => {
+                options.stages -= 1;
+            }
+            other => {
+                return other.map(|kernel| Lowered {
+                    kernel,
+                    stages: options.stages,
+                });
+            }
+        }
+    }
+}
+
+/// Sides of tiles, in the order in which equal ones are halved: rows last, for they decide how often a streamed
+/// tile is used.
+const SIDES: [&str; 4] = ["stream", "C", "cols", "rows"];
+/// Matrix instructions work on tiles of this length; shorter sides save little.
+const SHORT: i64 = 16;
+
+/// The side to halve next and its new length: the longest that nobody asked for, none below the length of a matrix
+/// instruction while another is above it. None if all are 1.
+fn smaller(knobs: &BTreeMap<String, i64>, asked: &BTreeSet<String>) -> Option<(String, i64)> {
+    let sides = SIDES.into_iter().filter(|name| !asked.contains(*name));
+    let sides: Vec<(&str, i64)> = sides
+        .filter_map(|name| Some((name, *knobs.get(name)?)))
+        .collect();
+    let longest = |above: i64| {
+        let long = sides.iter().filter(|(_, n)| *n > above);
+        // The first of equals: `max_by_key` alone would take the last.
+        long.rev().max_by_key(|(_, n)| *n)
+    };
+    let (name, n) = longest(SHORT).or_else(|| longest(1))?;
+    Some(((*name).to_owned(), n / 2))
+}
+
+/// The tensors whose rows begin at multiples of 16 bytes, given that the tensors do.
+fn aligned(kernel: &Kernel, job: &Job) -> BTreeSet<mixc_ir::Name> {
+    let aligned = kernel.tensors.iter().filter(|t| is_aligned(t, job));
+    aligned.map(|t| t.name.clone()).collect()
+}
+
+fn is_aligned(tensor: &TensorArg, job: &Job) -> bool {
+    if !tensor.unit_inner {
+        return false;
+    }
+    let strides: Vec<i64> = match (tensor.usage, job.tensors.get(&tensor.name)) {
+        (Usage::In, Some(given)) => given.strides().iter().map(|s| *s as i64).collect(),
+        _ => {
+            let extents: Option<Vec<i64>> = tensor
+                .shape
+                .iter()
+                .map(|ix| ix.eval_sizes(&job.sizes))
+                .collect();
+            let Some(extents) = extents else { return false };
+            (0..extents.len())
+                .map(|d| extents[d + 1..].iter().product())
+                .collect()
+        }
+    };
+    let size = tensor.dtype.size_bytes() as i64;
+    let outer = &strides[..strides.len().saturating_sub(1)];
+    outer.iter().all(|s| s * size % 16 == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(knobs: &[(&str, i64)], asked: &[&str]) -> Vec<String> {
+        let mut knobs: BTreeMap<String, i64> =
+            knobs.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect();
+        let asked = asked.iter().map(|n| (*n).to_owned()).collect();
+        let mut steps = vec![];
+        while let Some((name, value)) = smaller(&knobs, &asked) {
+            steps.push(format!("{name}={value}"));
+            knobs.insert(name, value);
+        }
+        steps
+    }
+
+    #[test]
+    fn long_sides_shrink_first_and_rows_last() {
+        let steps = path(&[("rows", 64), ("stream", 64), ("S", 1024)], &[]);
+        let first = ["stream=32", "rows=32", "stream=16", "rows=16", "stream=8"];
+        assert_eq!(steps[..5], first);
+        assert_eq!(steps.last().unwrap(), "rows=1");
+    }
+
+    #[test]
+    fn what_was_asked_for_stays() {
+        let steps = path(&[("rows", 128), ("C", 32)], &["rows"]);
+        assert_eq!(steps, ["C=16", "C=8", "C=4", "C=2", "C=1"]);
+        assert!(path(&[("rows", 64)], &["rows"]).is_empty());
+    }
+}
