@@ -81,7 +81,8 @@ impl Compiler<'_> {
         d: Slot,
         sources: &[Slot],
     ) -> Built<()> {
-        let mut a = [0; 4];
+        // Places that are not used name the first source.
+        let mut a = [sources[0]; 4];
         a[..sources.len()].copy_from_slice(sources);
         self.emit(i, class, Op::Alu { f, d, a }, sources.to_vec())
     }

@@ -89,31 +89,42 @@ impl Reach {
 }
 
 /// Where the lanes of `mask` reach; generic addresses may lie in several memories.
-pub fn reaches(warp: &Warp, addr: Addr, space: Space, mask: u32) -> Vec<Reach> {
+pub fn reaches(
+    warp: &Warp,
+    addr: Addr,
+    space: Space,
+    mask: u32,
+) -> impl Iterator<Item = Reach> + use<> {
     let base = &warp.regs[addr.base as usize];
     let mut at: [u64; 32] = std::array::from_fn(|l| base[l].wrapping_add(addr.offset as u64));
-    let first = Spot::of(space, at[mask.trailing_zeros() as usize]).memory;
-    let same = |a: &u64| Spot::of(space, *a).memory == first;
-    if space != Space::Generic || bits(mask).all(|l| same(&at[l])) {
+    let memory = Spot::of(space, at[mask.trailing_zeros() as usize]).memory;
+    let same = |a: &u64| Spot::of(space, *a).memory == memory;
+    let mut others = vec![];
+    if space == Space::Generic && !bits(mask).all(|l| same(&at[l])) {
+        others = split(space, &at, mask);
+    } else {
         at.iter_mut().for_each(|a| *a = Spot::of(space, *a).at);
-        let memory = first;
-        return vec![Reach { memory, mask, at }];
     }
+    let first = others.is_empty().then_some(Reach { memory, mask, at });
+    first.into_iter().chain(others)
+}
+
+/// The lanes of `mask`, by the memory that their addresses mean.
+fn split(space: Space, addresses: &[u64; 32], mask: u32) -> Vec<Reach> {
     let mut parts: Vec<Reach> = vec![];
     for lane in bits(mask) {
-        let spot = Spot::of(space, at[lane]);
-        let known = parts.iter_mut().find(|p| p.memory == spot.memory);
-        match known {
-            Some(p) => {
-                p.mask |= 1 << lane;
-                p.at[lane] = spot.at;
-            }
-            None => {
-                let (mut at, memory, mask) = ([0; 32], spot.memory, 1 << lane);
-                at[lane] = spot.at;
-                parts.push(Reach { memory, mask, at });
-            }
-        }
+        let Spot {
+            memory,
+            at: address,
+        } = Spot::of(space, addresses[lane]);
+        let known = parts.iter().position(|p| p.memory == memory);
+        let n = known.unwrap_or_else(|| {
+            let (mask, at) = (0, [0; 32]);
+            parts.push(Reach { memory, mask, at });
+            parts.len() - 1
+        });
+        parts[n].mask |= 1 << lane;
+        parts[n].at[lane] = address;
     }
     parts
 }

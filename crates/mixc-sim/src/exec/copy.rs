@@ -203,5 +203,5 @@ fn one_reach(warp: &Warp, addr: Addr, space: Space, mask: u32) -> Reach {
         mask: 0,
         at,
     };
-    reaches(warp, addr, space, mask).pop().unwrap_or(nothing)
+    reaches(warp, addr, space, mask).next().unwrap_or(nothing)
 }

@@ -196,9 +196,23 @@ impl<'a> BlockRun<'a> {
 
 #[inline]
 fn run_alu(warp: &mut Warp, f: LaneFn, d: Slot, a: &[Slot; 4], mask: u32) {
+    let d = d as usize;
+    if mask == u32::MAX && a.iter().all(|s| *s as usize != d) {
+        // The result goes straight to its register, which is none of the sources.
+        let (below, rest) = warp.regs.split_at_mut(d);
+        if let Some((result, above)) = rest.split_first_mut() {
+            let source = |s: Slot| match (s as usize).checked_sub(d + 1) {
+                Some(n) => &above[n],
+                None => &below[s as usize],
+            };
+            f.run(a.map(source), result);
+        }
+        warp.valid[d] = u32::MAX;
+        return;
+    }
     let mut out = [0; 32];
     f.run(a.map(|s| &warp.regs[s as usize]), &mut out);
-    warp.write(d, mask, &out);
+    warp.write(d as Slot, mask, &out);
 }
 
 /// A move carries along whether the value was ever written.
