@@ -137,8 +137,12 @@ pub trait Driver {
 
     /// Encodes a map without empty dimensions for a tensor that starts at `at`.
     fn encode_map(&self, map: &TensorMap, at: Address) -> Result<MapBits, Failure>;
-    /// Queues a launch. The caller has checked it against the plan's rules; the driver copies the values.
-    fn launch(&self, launch: &RawLaunch) -> Result<(), Failure>;
+    /// Queues a launch; the driver copies the values.
+    ///
+    /// # Safety
+    /// The values must be those that the kernel takes, in number and sizes: the driver reads as many as the kernel
+    /// has parameters.
+    unsafe fn launch(&self, launch: &RawLaunch) -> Result<(), Failure>;
     /// Waits for what is queued and returns the first failure of it.
     fn synchronize(&self) -> Result<(), Failure>;
 

@@ -4,12 +4,23 @@ use crate::driver::{Failure, codes};
 use crate::{Card, CudaError, Driver, ModuleId};
 use mixc_launch::{Arch, ModuleImage};
 
-/// Loads the machine code where it fits the card, else lets the driver compile the PTX.
+/// A loaded module, and which image it came from.
+#[derive(Clone, Copy)]
+pub(crate) struct Loaded {
+    pub id: ModuleId,
+    pub from_ptx: bool,
+}
+
+/// From this version on a driver tells what the kernels of machine code take.
+const TELLS_PARAMS: (u32, u32) = (12, 4);
+
+/// Loads the machine code where it fits the card, else lets the driver compile the PTX. A driver that cannot tell
+/// what kernels take gets PTX, which can be read, as long as there is any.
 pub(crate) fn load_image(
     driver: &impl Driver,
     image: &ModuleImage,
     target: Arch,
-) -> Result<ModuleId, CudaError> {
+) -> Result<Loaded, CudaError> {
     let card = driver.card();
     if !target.runs_on(card.cc) {
         return Err(CudaError::UnsupportedCard {
@@ -19,16 +30,24 @@ pub(crate) fn load_image(
         });
     }
     let has_ptx = !image.ptx.trim().is_empty();
+    let ask_ptx = has_ptx && card.cuda < TELLS_PARAMS;
     match &image.cubin {
-        Some(cubin) if target.cubin_runs_on(card.cc) => match driver.load_cubin(cubin) {
-            // Machine code from a newer assembler than the driver's: the PTX may still do.
-            Err(f)
-                if has_ptx && matches!(f.code, codes::INVALID_IMAGE | codes::NO_BINARY_FOR_GPU) =>
-            {
-                load_ptx(driver, image, target)
+        Some(cubin) if target.cubin_runs_on(card.cc) && !ask_ptx => {
+            match driver.load_cubin(cubin) {
+                // Machine code from a newer assembler than the driver's: the PTX may still do.
+                Err(f)
+                    if has_ptx
+                        && matches!(f.code, codes::INVALID_IMAGE | codes::NO_BINARY_FOR_GPU) =>
+                {
+                    load_ptx(driver, image, target)
+                }
+                Err(f) => Err(explain(f, image, target, card)),
+                Ok(id) => Ok(Loaded {
+                    id,
+                    from_ptx: false,
+                }),
             }
-            loaded => loaded.map_err(|f| explain(f, image, target, card)),
-        },
+        }
         Some(_) if !has_ptx => Err(CudaError::UnsupportedCard {
             target,
             card: card.name.clone(),
@@ -38,11 +57,7 @@ pub(crate) fn load_image(
     }
 }
 
-fn load_ptx(
-    driver: &impl Driver,
-    image: &ModuleImage,
-    target: Arch,
-) -> Result<ModuleId, CudaError> {
+fn load_ptx(driver: &impl Driver, image: &ModuleImage, target: Arch) -> Result<Loaded, CudaError> {
     if image.ptx.contains('\0') {
         return Err(CudaError::InvalidCode {
             target,
@@ -50,8 +65,10 @@ fn load_ptx(
             log: String::new(),
         });
     }
-    let loaded = driver.load_ptx(&image.ptx);
-    loaded.map_err(|f| explain(f, image, target, driver.card()))
+    match driver.load_ptx(&image.ptx) {
+        Ok(id) => Ok(Loaded { id, from_ptx: true }),
+        Err(f) => Err(explain(f, image, target, driver.card())),
+    }
 }
 
 fn explain(failure: Failure, image: &ModuleImage, target: Arch, card: &Card) -> CudaError {

@@ -17,8 +17,8 @@
 //! # }
 //! ```
 //!
-//! Layers: [`Driver`] is what a CUDA driver offers, with bare error codes; [`Cuda`] is the real one, and the only
-//! unsafe code. [`Session`] and [`Prepared`] follow plans on any driver and say what an error means.
+//! Layers: [`Driver`] is what a CUDA driver offers, with bare error codes; [`Cuda`] is the real one, with nearly
+//! all of the unsafe code. [`Session`] and [`Prepared`] follow plans on any driver and say what an error means.
 
 mod card;
 mod cuda;

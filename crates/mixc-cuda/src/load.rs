@@ -32,8 +32,8 @@ pub(crate) fn steps<D: Driver>(session: &Session<D>, plan: &Plan) -> Result<Vec<
         .filter(|(_, l)| !l.is_empty())
     {
         let (module, target) = modules[launch.module];
-        let kernel = session.kernel(module, target, &launch.entry, launch.shared_bytes)?;
-        check_params(plan, launch, &kernel)?;
+        let kernel = session.kernel(module.id, target, &launch.entry, launch.shared_bytes)?;
+        check_params(launch, &kernel, module.from_ptx)?;
         let threads = launch.block.iter().map(|&n| u64::from(n)).product();
         if threads > u64::from(kernel.max_threads) {
             return Err(CudaError::Threads {
@@ -53,12 +53,11 @@ pub(crate) fn steps<D: Driver>(session: &Session<D>, plan: &Plan) -> Result<Vec<
 
 /// The driver reads as many values as the kernel has parameters, so their number must be known to be right.
 /// Plans compare arguments with the PTX; machine code alone must be asked.
-fn check_params(plan: &Plan, launch: &Launch, kernel: &FunctionInfo) -> Result<(), CudaError> {
+fn check_params(launch: &Launch, kernel: &FunctionInfo, from_ptx: bool) -> Result<(), CudaError> {
     let found: Vec<usize> = launch.args.iter().map(|a| a.size_align().0).collect();
-    let checked = !plan.modules[launch.module].ptx.trim().is_empty();
     match &kernel.params {
         Some(expected) if *expected == found => Ok(()),
-        None if checked => Ok(()),
+        None if from_ptx => Ok(()),
         expected => Err(CudaError::Params {
             entry: launch.entry.clone(),
             found,

@@ -138,11 +138,7 @@ impl<D: Driver> Prepared<D> {
             .during("setting buffers to zero")?;
         for (step, launch) in self.steps.iter().zip(&self.copies[0].launches) {
             let entry = &self.plan.launches[step.launch].entry;
-            let done = self
-                .driver
-                .launch(launch)
-                .map_err(|f| explain(f, step.launch, entry));
-            done?;
+            self.launch(step, launch)?;
             self.driver
                 .synchronize()
                 .map_err(|failure| CudaError::Kernel {
@@ -157,13 +153,17 @@ impl<D: Driver> Prepared<D> {
     /// Queues one run on a set of buffers.
     pub(crate) fn queue(&self, copy: usize) -> Result<(), CudaError> {
         self.queue_zeros(copy)?;
-        for (step, launch) in self.steps.iter().zip(&self.copies[copy].launches) {
-            let entry = &self.plan.launches[step.launch].entry;
-            self.driver
-                .launch(launch)
-                .map_err(|f| explain(f, step.launch, entry))?;
-        }
-        Ok(())
+        let launches = &self.copies[copy].launches;
+        let mut steps = self.steps.iter().zip(launches);
+        steps.try_for_each(|(step, launch)| self.launch(step, launch))
+    }
+
+    fn launch(&self, step: &Step, launch: &RawLaunch) -> Result<(), CudaError> {
+        let entry = &self.plan.launches[step.launch].entry;
+        // SAFETY: the plan was validated and the step loaded, and both compare the arguments with what the kernel
+        // takes; the values follow the arguments one by one.
+        let launched = unsafe { self.driver.launch(launch) };
+        launched.map_err(|f| explain(f, step.launch, entry))
     }
 
     fn queue_zeros(&self, copy: usize) -> Result<(), CudaError> {

@@ -1,6 +1,7 @@
 //! A card with the modules that it has loaded.
 
 use crate::driver::FunctionInfo;
+use crate::jit::Loaded;
 use crate::{Card, CudaError, Driver, MemoryInfo, ModuleId, Prepared, error::During, jit, load};
 use mixc_launch::{Arch, ModuleImage, Plan};
 use std::cell::RefCell;
@@ -17,7 +18,7 @@ pub struct Session<D: Driver> {
 #[derive(Default)]
 struct Cache {
     /// By everything that decides the code.
-    modules: HashMap<(String, String, Option<Vec<u8>>), ModuleId>,
+    modules: HashMap<(String, String, Option<Vec<u8>>), Loaded>,
     functions: HashMap<(ModuleId, String), Kernel>,
 }
 
@@ -61,7 +62,7 @@ impl<D: Driver> Session<D> {
     }
 
     /// The module of an image, loaded now or before.
-    pub(crate) fn module(&self, image: &ModuleImage, target: Arch) -> Result<ModuleId, CudaError> {
+    pub(crate) fn module(&self, image: &ModuleImage, target: Arch) -> Result<Loaded, CudaError> {
         let key = (image.target.clone(), image.ptx.clone(), image.cubin.clone());
         if let Some(&known) = self.cache.borrow().modules.get(&key) {
             return Ok(known);

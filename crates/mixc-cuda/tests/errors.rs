@@ -65,8 +65,9 @@ fn a_driver_that_does_not_know_the_ptx_version_is_told_apart_from_bad_ptx() {
 #[test]
 fn machine_code_is_preferred_where_it_fits_and_ptx_is_the_fallback() {
     use common::Call::{LoadCubin, LoadPtx};
-    let loads = |cc, cubin_failure: Option<Failure>| {
-        let fake = working().on(|card| card.cc = cc);
+    let loads = |cc, cuda, cubin_failure: Option<Failure>| {
+        let mut fake = working().on(|card| (card.cc, card.cuda) = (cc, cuda));
+        fake.info.params = Some(vec![8, 8, 4]);
         if let Some(failure) = cubin_failure {
             fake.fail_next("cubin", failure);
         }
@@ -80,11 +81,13 @@ fn machine_code_is_preferred_where_it_fits_and_ptx_is_the_fallback() {
             .filter(|c| matches!(c, LoadCubin | LoadPtx(_)))
             .collect::<Vec<_>>()
     };
-    assert_eq!(loads((8, 6), None), [LoadCubin]);
+    assert_eq!(loads((8, 6), (12, 4), None), [LoadCubin]);
+    // An older driver cannot tell what the kernels take; PTX can be read.
+    assert!(matches!(loads((8, 6), (12, 3), None)[..], [LoadPtx(_)]));
     // sm_80 machine code does not run on a later generation.
-    assert!(matches!(loads((9, 0), None)[..], [LoadPtx(_)]));
+    assert!(matches!(loads((9, 0), (12, 8), None)[..], [LoadPtx(_)]));
     assert!(matches!(
-        loads((8, 0), Some(failure(200, "not for this driver")))[..],
+        loads((8, 0), (12, 8), Some(failure(200, "not for this driver")))[..],
         [LoadCubin, LoadPtx(_)]
     ));
     let only_cubin = load_error(working(), |p| {

@@ -144,7 +144,7 @@ impl Driver for Simulated {
         unimplemented!("no test of this file has a map")
     }
 
-    fn launch(&self, launch: &RawLaunch) -> Result<(), Failure> {
+    unsafe fn launch(&self, launch: &RawLaunch) -> Result<(), Failure> {
         let (module, entry) = self.functions.borrow()[launch.function.0].clone();
         let value = |v: &Value| match v {
             Value::Address(at) => SimArg::U64(at.0),

@@ -8,6 +8,7 @@
 mod arch;
 mod bundle;
 mod case;
+mod generator;
 mod place;
 mod plan;
 mod ptx;
@@ -18,9 +19,8 @@ mod verify;
 
 pub use arch::{Arch, ArchError, Scope};
 pub use bundle::{Bundle, BundleError, BundleReader, VERSION};
-pub use case::{
-    Case, CaseError, Counts, Expected, Generator, Input, Label, Source, ValueKind, Values,
-};
+pub use case::{Case, CaseError, Counts, Expected, Input, Label, Source, Values};
+pub use generator::{Generator, ValueKind};
 pub use mixc_ir::DType;
 pub use mixc_tensor::Pattern;
 pub use plan::{Arg, BufferSpec, Launch, ModuleImage, Plan, Role};

@@ -1,7 +1,9 @@
-//! The real driver, through its library. All unsafe code of the crate is in this folder.
+//! The real driver, through its library.
 
 mod api;
+mod encode;
 mod find;
+mod image;
 mod table;
 
 pub use find::{devices, is_present};

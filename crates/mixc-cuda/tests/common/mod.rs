@@ -281,7 +281,7 @@ impl Driver for Fake {
         Ok(MapBits(bits))
     }
 
-    fn launch(&self, launch: &RawLaunch) -> Result<(), Failure> {
+    unsafe fn launch(&self, launch: &RawLaunch) -> Result<(), Failure> {
         let entry = self.functions.borrow()[launch.function.0].clone();
         let values = launch.values.clone();
         self.note("launch", Call::Launch { entry, values })?;
