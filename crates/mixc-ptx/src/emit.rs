@@ -602,6 +602,16 @@ impl Emit {
         v
     }
 
+    /// A pointer to shared memory as a number.
+    pub fn address_of(&mut self, pointer: Val) -> Val {
+        self.op(
+            Ty::I32,
+            "llvm.ptrtoint",
+            &[pointer],
+            " : !llvm.ptr<3> to i32",
+        )
+    }
+
     pub fn load(&mut self, pointer: Val, ty: Ty) -> Val {
         let align = alignment(ty);
         self.op(

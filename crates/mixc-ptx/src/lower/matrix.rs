@@ -22,13 +22,13 @@ type Axes = Vec<(Name, usize)>;
 
 /// An operand fragment as the instruction takes it: words, and for split f32 the words of the remainder.
 #[derive(Clone)]
-struct Fragment {
-    words: Vec<Val>,
+pub(super) struct Fragment {
+    pub words: Vec<Val>,
     rest: Option<Vec<Val>>,
 }
 
 /// One operand of a product.
-struct Operand<'a> {
+pub(super) struct Operand<'a> {
     access: &'a Access,
     /// Over the outer axes (m or n) and k.
     layout: Layout,
@@ -86,7 +86,7 @@ impl<'k> Lower<'k> {
         self.finish_product(product, &points, &mut values, add)
     }
 
-    fn rows<'p>(&self, product: &'p Product) -> Operand<'p> {
+    pub(super) fn rows<'p>(&self, product: &'p Product) -> Operand<'p> {
         Operand {
             access: &product.rows,
             layout: rows_operand(product, self.placement.warp_bits),
@@ -139,7 +139,7 @@ impl<'k> Lower<'k> {
         }
     }
 
-    fn operands_ready(&mut self, product: &Product, rows: &Operand) -> Result<(), LowerError> {
+    pub(super) fn operands_ready(&mut self, product: &Product, rows: &Operand) -> Result<(), LowerError> {
         let mut slots = vec![];
         if let Source::Shared(storage) = self.source(&product.rows, &rows.layout)? {
             self.update(&product.rows);
@@ -164,7 +164,7 @@ impl<'k> Lower<'k> {
 
     /// The fragments of an operand at one step of the sum that lie within the tile, by the fixed coordinates of
     /// their outer axes.
-    fn fragments(
+    pub(super) fn fragments(
         &mut self,
         operand: &Operand,
         unit: Unit,
@@ -378,7 +378,7 @@ impl<'k> Lower<'k> {
 
 /// The steps of a sum: fixed coordinates along its axes, within the tile. `outer` is how many axes of
 /// the operand come before.
-fn steps(rows: &Operand, outer: usize) -> Vec<Vec<u32>> {
+pub(super) fn steps(rows: &Operand, outer: usize) -> Vec<Vec<u32>> {
     let mut found: Vec<Vec<u32>> = (0..spread::registers(&rows.layout))
         .step_by(rows.group as usize)
         .map(|r| spread::register_part(&rows.layout, r)[outer..].to_vec())
@@ -465,6 +465,12 @@ impl<'k> Lower<'k> {
                 moved.map(|((name, _), v)| (Name::from(name), v.trailing_zeros()))
             })
             .collect();
+        // Warps past the end of an axis would read past the tile.
+        let extent = |name: &Name| operand.axes.iter().find(|(a, _)| a == name);
+        let ends = |bit: &Bit| extent(&bit.0).is_some_and(|(_, n)| n.is_power_of_two());
+        if !warps.iter().flatten().all(ends) {
+            return None;
+        }
         let in_warps = |bit: &Bit| warps.iter().any(|w| w.as_ref() == Some(bit));
         let fourth = get(&operand.outer, 3);
         let (count, second) = if operand.is_rows {

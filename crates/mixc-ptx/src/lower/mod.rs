@@ -11,6 +11,7 @@ mod scan;
 mod shared;
 mod sync;
 mod transfer;
+mod warpgroup;
 
 use crate::emit::{Cmp, Emit, Ty, Val};
 use crate::functions::Accuracy;
@@ -67,6 +68,8 @@ pub(crate) struct Lower<'k> {
     dirty: HashSet<usize>,
     params: Vec<Param>,
     arguments: Vec<String>,
+    /// Some product reads shared memory through the async proxy.
+    uses_warpgroups: bool,
 }
 
 impl<'k> Lower<'k> {
@@ -97,6 +100,7 @@ impl<'k> Lower<'k> {
             dirty: HashSet::new(),
             params: vec![],
             arguments: vec![],
+            uses_warpgroups: placement.products.values().any(|p| p.warpgroup.is_some()),
             placement,
         }
     }

@@ -239,6 +239,12 @@ impl Lower<'_> {
     pub(super) fn row_address(&mut self, storage: &Storage, row: Val, inner: Val) -> Val {
         let shift = storage.elem.bytes().trailing_zeros();
         let mut within = self.e.shl(inner, shift);
+        let mut panel = None;
+        if storage.panels > 1 {
+            let mask = self.e.i32(storage.pitch as i32 - 1);
+            panel = Some(self.e.shr(within, storage.pitch.trailing_zeros()));
+            within = self.e.bit_and(within, mask);
+        }
         if storage.mask != 0 {
             let high = self.e.shr(row, storage.shift);
             let mask = self.e.i32(storage.mask as i32);
@@ -248,7 +254,12 @@ impl Lower<'_> {
         }
         let pitch = self.e.i32(storage.pitch as i32);
         let start = self.e.mul(row, pitch);
-        let offset = self.e.add(start, within);
+        let mut offset = self.e.add(start, within);
+        if let Some(panel) = panel {
+            let bytes = self.e.i32((storage.rows() * storage.pitch) as i32);
+            let before = self.e.mul(panel, bytes);
+            offset = self.e.add(offset, before);
+        }
         let base = self.slot_base(storage.slot);
         self.e.offset(base, offset)
     }

@@ -64,6 +64,10 @@ impl Lower<'_> {
 
     /// A barrier where asynchronous copies were waited for already.
     pub(super) fn bare_barrier(&mut self) {
+        if self.uses_warpgroups {
+            // What threads wrote is visible to `wgmma` only behind this (PTX ISA, "Async proxy").
+            self.e.asm("fence.proxy.async.shared::cta;", "", &[], &[], true);
+        }
         let zero = self.e.i32(0);
         self.e
             .run("llvm.nvvm.barrier.cta.sync.aligned.all", &[zero]);

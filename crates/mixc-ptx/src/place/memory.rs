@@ -7,6 +7,9 @@ use mixc_layout::WARP;
 use mixc_tile::{Kernel, Stmt};
 use std::collections::HashMap;
 
+/// Bytes after which the widest swizzle of the hardware repeats.
+const SWIZZLE_REPEAT: usize = 1024;
+
 /// Positions of statements in program order, and the loops around them.
 struct Timeline {
     /// By slot: every access as (position, is it a whole write).
@@ -21,7 +24,11 @@ pub(crate) fn allocate(kernel: &Kernel, placement: &mut Placement) {
         .map(|n| timeline.lifetime(n))
         .collect();
     let mut order: Vec<usize> = (0..placement.slots.len()).collect();
-    let size = |slot: &Slot| (slot.bytes * slot.stages).next_multiple_of(128);
+    // Large slots first, at multiples of what swizzles repeat after.
+    let size = |slot: &Slot| {
+        let bytes = slot.bytes * slot.stages;
+        bytes.next_multiple_of(if bytes < SWIZZLE_REPEAT { 128 } else { SWIZZLE_REPEAT })
+    };
     order.sort_by_key(|n| (std::cmp::Reverse(size(&placement.slots[*n])), *n));
     let mut placed: Vec<usize> = vec![];
     for n in order {
@@ -59,7 +66,11 @@ fn make_slots(kernel: &Kernel, placement: &mut Placement) {
                 .map(|s| s.bytes())
                 .max();
             placement.slots.push(Slot {
-                bytes: bytes.unwrap_or(0),
+                // Every stage begins at a place that suits a swizzle.
+                bytes: match bytes.unwrap_or(0) {
+                    small if small < SWIZZLE_REPEAT => small.next_multiple_of(128),
+                    large => large.next_multiple_of(SWIZZLE_REPEAT),
+                },
                 stages: pipeline.stages as usize,
                 offset: 0,
             });

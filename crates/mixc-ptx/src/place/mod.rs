@@ -12,9 +12,10 @@ mod homes;
 mod memory;
 mod pipelines;
 mod products;
+mod warpgroup;
 
 use crate::visit::{self, Key};
-use crate::{LowerError, Options};
+use crate::{LowerError, Options, Target};
 use mixc_ir::{DType, Name};
 use mixc_layout::Layout;
 use mixc_tile::{Kernel, Stmt};
@@ -23,6 +24,7 @@ use std::collections::HashMap;
 pub(crate) use homes::{composite, rows_operand};
 pub(crate) use pipelines::Pipeline;
 pub(crate) use products::{Product, Unit};
+pub(crate) use warpgroup::Warpgroup;
 
 /// Element type in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,8 +58,9 @@ pub(crate) struct Storage {
     pub elem: Elem,
     pub shape: Vec<usize>,
     pub inner: usize,
-    /// Bytes from row to row.
+    /// Bytes from row to row within a panel. Rows that are longer go on in the next panel.
     pub pitch: usize,
+    pub panels: usize,
     /// The 16-byte chunk of an element is XORed with `(row >> shift) & mask`.
     pub shift: u32,
     pub mask: u32,
@@ -71,7 +74,7 @@ impl Storage {
     }
 
     pub fn bytes(&self) -> usize {
-        self.rows() * self.pitch
+        self.rows() * self.pitch * self.panels
     }
 
     /// Rows between neighbours along a dimension other than `inner`.
@@ -127,6 +130,7 @@ pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, Low
                 buf.shape.clone(),
                 element(kernel, &products, n),
                 inner(kernel, &homes.homes[n], n),
+                options.target >= Target::Sm90a,
             ));
         }
     }
@@ -141,6 +145,7 @@ pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, Low
         shared_bytes: 0,
         warp_bits,
     };
+    warpgroup::choose(&mut placement, options);
     memory::allocate(kernel, &mut placement);
     let available = options.target.limits().shared_per_block as usize;
     if placement.shared_bytes > available {
@@ -200,9 +205,17 @@ fn copies_of_loops(kernel: &Kernel) -> usize {
 
 /// Rows that collide in no bank when eight of them are read at the same chunk: either the number of
 /// chunks is odd, or the chunk is XORed with row bits.
-fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize) -> Storage {
+///
+/// With `panels`, 16-bit rows of 32 bytes and more are cut into panels as wide as a swizzling mode of the hardware
+/// (PTX ISA, "Swizzling Modes"), so that `wgmma` can read them.
+fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize, panels: bool) -> Storage {
     let shape = if shape.is_empty() { vec![1] } else { shape };
-    let pitch = shape[inner] * elem.bytes();
+    let row = shape[inner] * elem.bytes();
+    let widths = [128, 64, 32];
+    let width = widths.into_iter().find(|w| row.is_multiple_of(*w));
+    let pitch = width
+        .filter(|_| panels && elem != Elem::F32 && row > 0)
+        .unwrap_or(row);
     let chunks = pitch / 16;
     let (shift, mask) = match chunks {
         _ if !pitch.is_multiple_of(16) => (0, 0),
@@ -218,6 +231,7 @@ fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize) -> Storage {
         shape,
         inner,
         pitch,
+        panels: row.checked_div(pitch).unwrap_or(1),
         shift,
         mask,
         slot: usize::MAX,

@@ -38,6 +38,8 @@ pub(crate) struct Product {
     pub columns: Access,
     pub dst: Access,
     pub accumulate: bool,
+    /// How warpgroups compute it together, if they do.
+    pub warpgroup: Option<super::Warpgroup>,
 }
 
 /// Matrix units work on tiles of 16 x 8; below this extent more than half would be padding.
@@ -100,6 +102,7 @@ fn split(stmt: &Stmt) -> Option<Product> {
         columns: b.clone(),
         dst: dst.clone(),
         accumulate: *accumulate,
+        warpgroup: None,
     })
 }
 
