@@ -53,10 +53,7 @@ fn scans_in_all_variants() {
 fn gathers_and_integer_inputs() {
     // Indices on GPUs are 32 bits wide.
     let text = file("gather").replace("i64", "i32");
-    Case::new(&text)
-        .dim("N", 21)
-        .dim("R", 7)
-        .agrees(0.0);
+    Case::new(&text).dim("N", 21).dim("R", 7).agrees(0.0);
 }
 
 #[test]

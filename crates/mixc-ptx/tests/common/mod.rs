@@ -162,9 +162,7 @@ impl Case {
         let data = &self.args.tensors[&tensor.name];
         let bytes = tensor.dtype.size_bytes() as isize;
         let outer = &data.strides[..data.strides.len().saturating_sub(1)];
-        tensor.unit_inner
-            && data.origin() == 0
-            && outer.iter().all(|s| s * bytes % 16 == 0)
+        tensor.unit_inner && data.origin() == 0 && outer.iter().all(|s| s * bytes % 16 == 0)
     }
 
     pub fn options(&self, config: &Config) -> Options {
@@ -271,7 +269,9 @@ impl Case {
         let mut args = self.args.clone();
         interpret(&self.kernel, &mut args).unwrap_or_else(|e| panic!("{e}"));
         let tensors = args.tensors.into_iter();
-        tensors.map(|(name, data)| (name.to_string(), data)).collect()
+        tensors
+            .map(|(name, data)| (name.to_string(), data))
+            .collect()
     }
 
     /// The first element of an output that is wrong: |x - y| > tolerance * (1 + |y|), with what the
