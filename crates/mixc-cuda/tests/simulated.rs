@@ -311,3 +311,24 @@ fn a_kernel_that_writes_one_element_too_many_is_caught() {
         "{error}"
     );
 }
+
+/// The short reader of parameters that plans use agrees with the simulator's whole parser.
+#[test]
+fn parameters_are_read_as_the_simulator_reads_them() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../mixc-sim/tests/cuda");
+    let mut kernels = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|e| e != "ptx") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for entry in Module::parse(&text).unwrap().entries() {
+            let sizes: Vec<usize> = entry.params.iter().map(|(_, size)| *size).collect();
+            let found = mixc_launch::entry_params(&text, &entry.name);
+            assert_eq!(found, Some(sizes), "{}: {}", path.display(), entry.name);
+            kernels += 1;
+        }
+    }
+    assert!(kernels > 5, "only {kernels} kernels were found");
+}
