@@ -306,8 +306,19 @@ fn registers_move_between_warpgroups() {
     clean(&registers(".maxnreg 128", &dec(40), &inc(216)));
     let report = registers(".maxnreg 128", &dec(40), &inc(224));
     assert_eq!(report.findings[0].kind, FindingKind::Deadlock);
-    // 65536 / 256 threads is more than a thread can have.
-    clean(&registers(".maxntid 256, 1, 1", &dec(40), &dec(240)));
+    // The share of 384 threads is 170, in steps of 8: 168. With 256 it is more than anybody asks for.
+    clean(&registers(
+        ".maxntid 384, 1, 1\n.minnctapersm 1",
+        &dec(104),
+        &inc(232),
+    ));
+    let report = registers(".maxntid 384, 1, 1\n.minnctapersm 1", &dec(104), &inc(240));
+    assert_eq!(report.findings[0].kind, FindingKind::Deadlock);
+    clean(&registers(
+        ".maxntid 256, 1, 1\n.minnctapersm 1",
+        &dec(40),
+        &inc(232),
+    ));
     let only = |report: Report, kind, text: &str| {
         assert_eq!(report.findings.len(), 1, "{:?}", kinds(&report));
         assert_eq!(report.findings[0].kind, kind);
@@ -318,14 +329,14 @@ fn registers_move_between_warpgroups() {
         );
     };
     let invalid = FindingKind::InvalidOperand;
-    only(registers("", &dec(40), ""), invalid, ".maxnreg");
+    only(registers(".maxntid 256", &dec(40), ""), invalid, ".maxnreg");
     only(
         registers(".maxnreg 64", &dec(72), ""),
         invalid,
         "not fewer than 64",
     );
     only(
-        registers(".maxnreg 64", &inc(56), ""),
+        registers(".maxnreg 64", &dec(64), &inc(56)),
         invalid,
         "not more than 64",
     );

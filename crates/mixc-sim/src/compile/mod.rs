@@ -329,6 +329,7 @@ impl<'a> Compiler<'a> {
             name: entry.name.clone(),
             params: self.params,
             param_bytes: self.param_at,
+            registers: registers(entry, &self.code),
             code: self.code,
             loops,
             slots: self.slots,
@@ -344,24 +345,25 @@ impl<'a> Compiler<'a> {
             max_threads: entry.max_threads,
             async_proxy: self.async_proxy,
             accesses,
-            registers: registers(entry),
             unsupported: self.unsupported,
         })
     }
 }
 
-/// Registers of each thread at the start: what `.maxnreg` says, or an equal share of the 65,536 of a
-/// multiprocessor among the threads that launch bounds ask for, in steps of 8 and at most 255 (PTX ISA,
-/// "Performance-Tuning Directives").
-fn registers(entry: &ast::Entry) -> Option<u32> {
-    if entry.max_registers.is_some() {
-        return entry.max_registers;
-    }
-    let threads: u32 = entry
-        .required_threads
-        .or(entry.max_threads)?
-        .iter()
-        .product();
-    let share = 65536 / (threads.max(1) * entry.min_blocks.unwrap_or(1).max(1));
-    Some((share / 8 * 8).min(255))
+/// Registers of each thread at the start of a kernel with `setmaxnreg`, as assemblers choose them: the most
+/// that any `setmaxnreg` asks for, within what `.maxnreg` allows and within an equal share of the 65,536 of a
+/// multiprocessor, in steps of 8, where `.minnctapersm` says how many blocks share them. Without such a
+/// limit `setmaxnreg` is ignored (PTX ISA, "Performance-Tuning Directives", "setmaxnreg").
+fn registers(entry: &ast::Entry, code: &[Inst]) -> Option<u32> {
+    let threads = entry.required_threads.or(entry.max_threads);
+    let share = threads.zip(entry.min_blocks).map(|(threads, blocks)| {
+        let threads: u32 = threads.iter().product();
+        (65536 / (threads.max(1) * blocks.max(1)) / 8 * 8).min(255)
+    });
+    let limit = share.into_iter().chain(entry.max_registers).min()?;
+    let asked = code.iter().filter_map(|i| match i.op {
+        Op::SetRegisters { count, .. } => Some(count),
+        _ => None,
+    });
+    Some(asked.max().map_or(limit, |most| limit.min(most)))
 }

@@ -99,7 +99,7 @@ impl BlockRun<'_> {
     /// `setmaxnreg`: a warp gives registers to the block's pool or waits for them.
     pub fn set_registers(&mut self, warp: &mut Warp, count: u32, more: bool, at: At) -> Flow {
         let Some(now) = warp.registers else {
-            let what = "the number of registers at the start is not known: the kernel needs `.maxnreg`, or `.maxntid` or `.reqntid`";
+            let what = "the assembler ignores this: the number of registers at the start is not known without `.maxnreg`, or `.minnctapersm` with `.maxntid` or `.reqntid`";
             self.report(FindingKind::InvalidOperand, at, None, what.to_string());
             warp.registers = Some(count);
             return Flow::Next;
