@@ -72,7 +72,7 @@ pub struct Axis {
 }
 
 /// What indexes one dimension of a buffer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// A local axis, whose extent is at most the dimension's.
     Axis(Name),
@@ -81,7 +81,7 @@ pub enum Place {
 }
 
 /// An element of a buffer for each value of the local axes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     pub buf: BufId,
     pub places: Vec<Place>,

@@ -18,9 +18,7 @@ impl<'k> Lower<'k> {
             return Ok(());
         };
         match self.placement.products.get(&(stmt as Key)).cloned() {
-            Some(product) if product.warpgroup.is_some() => {
-                self.warpgroup_product(stmt, &product)
-            }
+            Some(product) if product.warpgroup.is_some() => self.warpgroup_product(stmt, &product),
             Some(product) if product.unit.is_matrix() => self.matrix_product(stmt, &product),
             Some(product) => self.outer_products(stmt, &product),
             None => self.sum_of_products(stmt, *accumulate, dst, a, b),

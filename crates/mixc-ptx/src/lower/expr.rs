@@ -12,8 +12,9 @@ use mixc_ir::{Func, Ix};
 use mixc_tile::{Access, Expr, Stmt};
 use std::collections::HashMap;
 
-/// Elements that were read from shared memory in a statement.
-pub(crate) type Cache = HashMap<(u32, Vec<u32>), Val>;
+/// Elements that were read from shared memory in a statement: by the places of the access (two accesses to one
+/// buffer may go through different axes) and the coordinates that the register adds.
+pub(crate) type Cache = HashMap<(Access, Vec<u32>), Val>;
 
 impl<'k> Lower<'k> {
     /// The value of an expression as f32.

@@ -35,6 +35,8 @@ pub(super) struct Operand<'a> {
     axes: Axes,
     outer: Vec<Bit>,
     k: Vec<Bit>,
+    /// Computed 16-bit rows go in as two parts.
+    split: bool,
     /// Registers of one fragment.
     group: u32,
     is_rows: bool,
@@ -93,6 +95,7 @@ impl<'k> Lower<'k> {
             axes: [product.m.as_slice(), &product.k].concat(),
             outer: composite(&product.m),
             k: composite(&product.k),
+            split: product.split_rows,
             group: if product.unit.is_half() { 8 } else { 4 },
             is_rows: true,
         }
@@ -134,12 +137,17 @@ impl<'k> Lower<'k> {
             axes,
             outer: n,
             k,
+            split: false,
             group: if half { 4 } else { 2 },
             is_rows: false,
         }
     }
 
-    pub(super) fn operands_ready(&mut self, product: &Product, rows: &Operand) -> Result<(), LowerError> {
+    pub(super) fn operands_ready(
+        &mut self,
+        product: &Product,
+        rows: &Operand,
+    ) -> Result<(), LowerError> {
         let mut slots = vec![];
         if let Source::Shared(storage) = self.source(&product.rows, &rows.layout)? {
             self.update(&product.rows);
@@ -193,7 +201,8 @@ impl<'k> Lower<'k> {
             }
             let values = self.elements(operand, &source, &points, first, &mut cache)?;
             let exact = matches!(&source, Source::Shared(s) if s.elem != Elem::F32);
-            let fragment = self.fragment(unit, operand.is_rows, &values, exact);
+            let split = operand.split && !exact;
+            let fragment = self.fragment(unit, split, &values, exact);
             found.insert(key, fragment);
         }
         Ok(found)
@@ -251,7 +260,7 @@ impl<'k> Lower<'k> {
                 Place::At(_) => 0,
             })
             .collect();
-        let key = (access.buf.0, own);
+        let key = (access.clone(), own);
         if let Some(v) = cache.get(&key) {
             return Ok(*v);
         }
@@ -298,23 +307,23 @@ impl<'k> Lower<'k> {
     }
 
     /// Packs or splits the elements of a fragment.
-    fn fragment(&mut self, unit: Unit, is_rows: bool, values: &[Val], exact: bool) -> Fragment {
+    fn fragment(&mut self, unit: Unit, split: bool, values: &[Val], exact: bool) -> Fragment {
         if unit.is_half() {
             let elem = if unit == Unit::Bf16 {
                 Elem::Bf16
             } else {
                 Elem::F16
             };
-            let words = values
+            let words: Vec<Val> = values
                 .chunks(2)
                 .map(|pair| self.pack(elem, pair[0], pair[1]))
                 .collect();
-            return Fragment { words, rest: None };
+            let rest = split.then(|| self.pack_rest(elem, values, &words));
+            return Fragment { words, rest };
         }
         // Registers (m3, k0) of rows are a0, a1 (m3), a2 (k0), a3 as they come; those of columns b0, b1.
-        let _ = is_rows;
         if unit == Unit::Tf32 {
-            let words = values
+            let words: Vec<Val> = values
                 .iter()
                 .map(|v| self.e.call("llvm.nvvm.f2tf32.rna", &[*v], Ty::I32))
                 .collect();
@@ -333,6 +342,18 @@ impl<'k> Lower<'k> {
                 .collect()
         });
         Fragment { words, rest }
+    }
+
+    /// What rounding to `words` left of pairs of values, rounded likewise.
+    fn pack_rest(&mut self, elem: Elem, values: &[Val], words: &[Val]) -> Vec<Val> {
+        let mut rests = vec![];
+        for (pair, word) in values.chunks(2).zip(words) {
+            let parts = self.unpack(elem, *word);
+            let low = self.e.fsub_exact(pair[0], parts[0]);
+            let high = self.e.fsub_exact(pair[1], parts[1]);
+            rests.push(self.pack(elem, low, high));
+        }
+        rests
     }
 
     /// The bits of an f32 without the 13 that tf32 does not have.

@@ -156,7 +156,7 @@ impl<'k> Lower<'k> {
                 Place::At(ix) => self.uniform(ix)?,
             });
         }
-        let key = (access.buf.0, key);
+        let key = (access.clone(), key);
         if let Some(v) = cache.get(&key) {
             return Ok(*v);
         }

@@ -11,7 +11,6 @@ use crate::visit::{self, Key};
 use mixc_ir::Name;
 use mixc_layout::{LANE, Layout, WARP};
 use mixc_tile::{Access, Expr, ReduceKind, Stmt};
-use std::collections::HashMap;
 
 impl<'k> Lower<'k> {
     pub(super) fn reduce(&mut self, stmt: &'k Stmt) -> Result<(), LowerError> {
@@ -206,7 +205,7 @@ impl<'k> Lower<'k> {
                 }
                 return Ok(());
             }
-            let mut cache = HashMap::new();
+            let mut cache = Cache::new();
             self.ready(&[dst], &own, None, Tensors::default())?;
             for r in 0..points.registers() {
                 let Some(at) = points.at(r) else { continue };

@@ -1,5 +1,6 @@
 //! Elements of buffers, in registers and in shared memory.
 
+use super::expr::Cache;
 use super::points::{Coordinate, Points};
 use super::sync::Tensors;
 use super::{Lower, unsupported};
@@ -10,7 +11,6 @@ use crate::{LowerError, spread};
 use mixc_ir::Name;
 use mixc_layout::Layout;
 use mixc_tile::{Access, Place};
-use std::collections::HashMap;
 
 /// Where a statement finds an operand.
 pub(crate) enum Source {
@@ -314,6 +314,21 @@ impl Lower<'_> {
         self.e.asm(text, "=r,f,f", &[high, low], &[Ty::I32], false)[0]
     }
 
+    /// Both halves of a word as f32, the low one first.
+    pub(super) fn unpack(&mut self, elem: Elem, word: Val) -> [Val; 2] {
+        if elem == Elem::Bf16 {
+            let low = self.e.shl(word, 16);
+            let mask = self.e.i32(!0xffff);
+            let high = self.e.bit_and(word, mask);
+            return [self.e.float_of(low), self.e.float_of(high)];
+        }
+        let text = "{ .reg .f16 a, b; mov.b32 {a, b}, $2; cvt.f32.f16 $0, a; cvt.f32.f16 $1, b; }";
+        let both = self
+            .e
+            .asm(text, "=f,=f,r", &[word], &[Ty::F32, Ty::F32], false);
+        [both[0], both[1]]
+    }
+
     pub(super) fn read_register(&mut self, access: &Access, register: u32) -> Val {
         let slot = self.registers[visit::index(access.buf)][register as usize];
         self.e.load(slot, Ty::F32)
@@ -385,7 +400,7 @@ impl Lower<'_> {
         points: &Points,
         register: u32,
         at: &[Coordinate],
-        cache: &mut HashMap<(u32, Vec<u32>), Val>,
+        cache: &mut Cache,
     ) -> Result<Val, LowerError> {
         match self.source(access, &points.layout)? {
             Source::Registers(map) => Ok(self.read_register(access, map[register as usize])),
@@ -402,7 +417,7 @@ impl Lower<'_> {
                     })
                     .collect();
                 let at_only = access.places.iter().all(|p| matches!(p, Place::Axis(_)));
-                let key = (access.buf.0, own);
+                let key = (access.clone(), own);
                 if at_only && let Some(v) = cache.get(&key) {
                     return Ok(*v);
                 }

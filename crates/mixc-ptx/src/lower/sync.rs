@@ -66,7 +66,8 @@ impl Lower<'_> {
     pub(super) fn bare_barrier(&mut self) {
         if self.uses_warpgroups {
             // What threads wrote is visible to `wgmma` only behind this (PTX ISA, "Async proxy").
-            self.e.asm("fence.proxy.async.shared::cta;", "", &[], &[], true);
+            self.e
+                .asm("fence.proxy.async.shared::cta;", "", &[], &[], true);
         }
         let zero = self.e.i32(0);
         self.e

@@ -46,6 +46,7 @@ impl<'k> Lower<'k> {
         let m = product.m.len();
         for (index, step) in steps(&rows, m).iter().enumerate() {
             let index = index as u32;
+            let mut rest = None;
             let a = match &group.rows {
                 Some(factor) => {
                     let storage = self.storage(&product.rows)?;
@@ -63,9 +64,10 @@ impl<'k> Lower<'k> {
                 None => {
                     let fragments = self.fragments(&rows, product.unit, step)?;
                     let fragment = fragments.into_values().next();
-                    fragment
-                        .ok_or_else(|| unsupported("bug: rows without a fragment".to_owned()))?
-                        .words
+                    let fragment = fragment
+                        .ok_or_else(|| unsupported("bug: rows without a fragment".to_owned()))?;
+                    rest = fragment.rest;
+                    fragment.words
                 }
             };
             let factor = &group.columns;
@@ -74,11 +76,11 @@ impl<'k> Lower<'k> {
                 if factor.k_major { 16 * index } else { 0 },
             );
             let b = self.descriptor(&columns, factor.descriptor, first, None);
-            let transposed = (
-                group.rows.as_ref().map(|f| !f.k_major),
-                !factor.k_major,
-            );
+            let transposed = (group.rows.as_ref().map(|f| !f.k_major), !factor.k_major);
             block.step(a, b, transposed);
+            if let Some(rest) = rest {
+                block.step(rest, b, transposed);
+            }
         }
         let sums = block.run(self, &sums);
         let mut values = vec![zero; points.registers() as usize];
@@ -88,13 +90,7 @@ impl<'k> Lower<'k> {
     }
 
     /// The descriptor of a slice that begins `first` bytes into a tile, and for each warpgroup `next` bytes further.
-    fn descriptor(
-        &mut self,
-        storage: &Storage,
-        bits: u64,
-        first: u32,
-        next: Option<u32>,
-    ) -> Val {
+    fn descriptor(&mut self, storage: &Storage, bits: u64, first: u32, next: Option<u32>) -> Val {
         let base = self.slot_base(storage.slot);
         let mut address = self.e.address_of(base);
         if let Some(next) = next.filter(|_| self.placement.warp_bits > 2) {
@@ -151,7 +147,11 @@ impl Block {
         let b_text = place(self.operands.len());
         self.operands.push(b);
         let sums: Vec<String> = (0..self.columns / 2).map(|n| format!("${n}")).collect();
-        let elem = if self.unit == Unit::Bf16 { "bf16" } else { "f16" };
+        let elem = if self.unit == Unit::Bf16 {
+            "bf16"
+        } else {
+            "f16"
+        };
         let predicate = if self.steps == 0 { "p" } else { "q" };
         let flags = match transposed {
             (Some(a), b) => format!("{}, {}", u8::from(a), u8::from(b)),

@@ -27,7 +27,11 @@ pub(crate) fn allocate(kernel: &Kernel, placement: &mut Placement) {
     // Large slots first, at multiples of what swizzles repeat after.
     let size = |slot: &Slot| {
         let bytes = slot.bytes * slot.stages;
-        bytes.next_multiple_of(if bytes < SWIZZLE_REPEAT { 128 } else { SWIZZLE_REPEAT })
+        bytes.next_multiple_of(if bytes < SWIZZLE_REPEAT {
+            128
+        } else {
+            SWIZZLE_REPEAT
+        })
     };
     order.sort_by_key(|n| (std::cmp::Reverse(size(&placement.slots[*n])), *n));
     let mut placed: Vec<usize> = vec![];

@@ -2,8 +2,8 @@
 
 use crate::visit::{self, Key};
 use crate::{Options, Precision};
-use mixc_ir::{DType, Name};
-use mixc_tile::{Access, Kernel, Stmt};
+use mixc_ir::{DType, Func, Name};
+use mixc_tile::{Access, Expr, Kernel, Stmt};
 use std::collections::HashMap;
 
 /// What multiplies.
@@ -38,6 +38,8 @@ pub(crate) struct Product {
     pub columns: Access,
     pub dst: Access,
     pub accumulate: bool,
+    /// Rows that were computed go in as a rounded part and what it leaves, two 16-bit numbers.
+    pub split_rows: bool,
     /// How warpgroups compute it together, if they do.
     pub warpgroup: Option<super::Warpgroup>,
 }
@@ -57,6 +59,9 @@ pub(crate) fn choose(kernel: &Kernel, options: &Options) -> HashMap<Key, Product
                 std::mem::swap(&mut product.rows, &mut product.columns);
             }
             product.unit = unit(kernel, options, &product);
+            product.split_rows = product.unit.is_half()
+                && matches!(source(kernel, &product.rows), Source::Computed)
+                && !are_weights(kernel, &product.rows);
             found.insert(stmt as Key, product);
         }
     });
@@ -102,6 +107,7 @@ fn split(stmt: &Stmt) -> Option<Product> {
         columns: b.clone(),
         dst: dst.clone(),
         accumulate: *accumulate,
+        split_rows: false,
         warpgroup: None,
     })
 }
@@ -169,6 +175,27 @@ fn source(kernel: &Kernel, access: &Access) -> Source {
     match found {
         Some(Source::Loaded(d @ (DType::F32 | DType::Bf16 | DType::F16))) => Source::Loaded(d),
         _ => Source::Computed,
+    }
+}
+
+/// Whether a tile holds weights exp(x - m): they are divided by their own sum in the end, and their rounding
+/// averages out. What is summed up over a whole sequence (states, decayed keys) keeps every rounding.
+fn are_weights(kernel: &Kernel, access: &Access) -> bool {
+    let mut all = true;
+    visit::each(&kernel.body, &mut |stmt| {
+        if visit::written(stmt).is_some_and(|dst| dst.buf == access.buf) {
+            all &= matches!(stmt, Stmt::Map { expr, .. } if is_weight(expr));
+        }
+    });
+    all
+}
+
+fn is_weight(expr: &Expr) -> bool {
+    match expr {
+        Expr::Const(x) => *x == 0.0,
+        Expr::Call(Func::Exp, args) => matches!(args[..], [Expr::Call(Func::Sub, _)]),
+        Expr::Call(Func::Select, args) => args[1..].iter().all(is_weight),
+        _ => false,
     }
 }
 

@@ -86,7 +86,11 @@ fn factor(
     k: &Name,
 ) -> Option<Factor> {
     let storage: &Storage = placement.storage[visit::index(access.buf)].as_ref()?;
-    let wanted = if unit == Unit::Bf16 { Elem::Bf16 } else { Elem::F16 };
+    let wanted = if unit == Unit::Bf16 {
+        Elem::Bf16
+    } else {
+        Elem::F16
+    };
     let places = visit::plain(access)?;
     if storage.elem != wanted || places.len() != 2 || !places.contains(outer) {
         return None;
