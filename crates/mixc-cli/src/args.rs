@@ -1,5 +1,6 @@
 //! Every command and option. Values are parsed here, so that commands get sizes and names, not text.
 
+use crate::kernel_args::{Dim3, KernelArg};
 use crate::sizes::{Knob, Layouts, Rename, Setting, Shape, Sweep};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mixc::{Direction, Precision, Target};
@@ -38,6 +39,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check every form against the f64 interpreter on random and adversarial inputs.
     Verify(VerifyArgs),
+    /// Run one PTX kernel on this CPU, checking bounds, races, barriers and initialisation, and counting.
+    Simulate(SimulateArgs),
     /// Search for the fastest form and parameters on this machine (not available in this version).
     Tune(OpaqueArgs),
     /// Work with the tuning database (not available in this version).
@@ -167,6 +170,42 @@ pub struct VerifyArgs {
     pub choices: ChoiceArgs,
     #[arg(long, default_value = "forward")]
     pub direction: Direction,
+}
+
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// PTX text.
+    pub file: PathBuf,
+    /// The kernel (default: the only one of the file).
+    #[arg(long)]
+    pub entry: Option<String>,
+    /// Blocks of the grid, e.g. 4 or 4,2,1.
+    #[arg(long, default_value = "1")]
+    pub grid: Dim3,
+    /// Threads of a block, e.g. 128 or 32,4,1 (default: what the kernel requires).
+    #[arg(long)]
+    pub block: Option<Dim3>,
+    /// Dynamic shared memory of a block, in bytes.
+    #[arg(long, default_value_t = 0)]
+    pub shared: u32,
+    /// An argument of the kernel, in order: memory as [NAME=]buf:DTYPE:FILL:SHAPE with FILL zero, random, out
+    /// (unwritten) or work (unwritten scratch), e.g. buf:f32:out:4096; a tensor of --inputs as
+    /// [NAME=]tensor:TENSOR[:DTYPE]; a pointer into an earlier one as at:NAME:BYTES; numbers as i32:5, u32:5,
+    /// i64:5, u64:5, f32:0.5, f64:0.5.
+    #[arg(long = "arg", value_name = "ARG")]
+    pub arguments: Vec<KernelArg>,
+    /// Tensors for `tensor:` arguments: .safetensors, .npz or .npy.
+    #[arg(long)]
+    pub inputs: Option<PathBuf>,
+    /// Write what the kernel wrote there (.safetensors).
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+    /// Seed of random memory.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Warp instructions that one block may execute before it is stopped.
+    #[arg(long, default_value_t = 50_000_000)]
+    pub limit: u64,
 }
 
 #[derive(Debug, Args)]

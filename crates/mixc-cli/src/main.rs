@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod kernel_args;
 mod output;
 mod sizes;
 
@@ -41,6 +42,7 @@ fn run(cli: &Cli) -> Result<Outcome, mixc::Error> {
         Command::Explain(args) => commands::explain::run(args, format),
         Command::Run(args) => commands::run::run(args, format),
         Command::Verify(args) => commands::verify::run(args, format),
+        Command::Simulate(args) => commands::simulate::run(args, format),
         Command::Bench(args) => commands::bench::run(args, format),
         Command::Devices => commands::devices::run(format),
         Command::Completions { shell } => commands::completions::run(*shell),

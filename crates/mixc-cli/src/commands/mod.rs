@@ -7,6 +7,7 @@ pub mod devices;
 pub mod explain;
 pub mod list;
 pub mod run;
+pub mod simulate;
 pub mod verify;
 
 use crate::args::ChoiceArgs;
