@@ -22,6 +22,7 @@ const ORDER: &[&str] = &[
     "mixc-cuda",
     "mixc-runner",
     "mixc",
+    "mixc-static",
     "mixc-cli",
 ];
 
