@@ -326,10 +326,13 @@ impl Case {
     }
 }
 
+/// What was translated, by architecture and MLIR.
+type Known = HashMap<(Target, String), Arc<str>>;
+
 /// PTX of a lowered kernel; the same text is translated once in a process.
 pub fn translate(lowered: &PtxKernel) -> Arc<str> {
     static TRANSLATOR: OnceLock<Translator> = OnceLock::new();
-    static KNOWN: Mutex<Option<HashMap<(Target, String), Arc<str>>>> = Mutex::new(None);
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
     let lock = || KNOWN.lock().unwrap_or_else(|e| e.into_inner());
     let key = (lowered.target, lowered.mlir.clone());
     if let Some(ptx) = lock().get_or_insert_default().get(&key) {
