@@ -176,8 +176,7 @@ impl<'k> Lower<'k> {
             }
             let value = self.number(expr, points, r, &at, &mut Cache::new())?;
             let address = self.element(points, &at, dst, &storage, false)?;
-            let value = self.rounded(storage.elem, value);
-            self.e.store(value, address);
+            self.write_element(&storage, address, value);
             if guarded {
                 self.e.close();
             }

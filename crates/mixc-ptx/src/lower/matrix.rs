@@ -24,7 +24,7 @@ type Axes = Vec<(Name, usize)>;
 #[derive(Clone)]
 pub(super) struct Fragment {
     pub words: Vec<Val>,
-    rest: Option<Vec<Val>>,
+    pub rest: Option<Vec<Val>>,
 }
 
 /// One operand of a product.
@@ -51,7 +51,7 @@ impl<'k> Lower<'k> {
         let layout = self.placement.layouts[&(stmt as Key)].clone();
         let rows = self.rows(product);
         let columns = self.columns(product, &layout);
-        self.operands_ready(product, &rows)?;
+        self.operands_ready(stmt, product, &rows)?;
         let axes: Axes = [product.m.as_slice(), &product.n].concat();
         let points = self.points(&layout, &axes, None);
         let zero = self.e.f32(0.0);
@@ -145,10 +145,11 @@ impl<'k> Lower<'k> {
 
     pub(super) fn operands_ready(
         &mut self,
+        stmt: &'k Stmt,
         product: &Product,
         rows: &Operand,
     ) -> Result<(), LowerError> {
-        let mut slots = vec![];
+        let mut slots = self.old_result(stmt, product)?;
         if let Source::Shared(storage) = self.source(&product.rows, &rows.layout)? {
             self.update(&product.rows);
             slots.push(storage.slot);
@@ -161,6 +162,24 @@ impl<'k> Lower<'k> {
         }
         self.touch(&slots, &writes, Tensors::default());
         Ok(())
+    }
+
+    /// The slot that the old result is read from, if it is added to but lies in other threads' registers.
+    pub(super) fn old_result(
+        &mut self,
+        stmt: &'k Stmt,
+        product: &Product,
+    ) -> Result<Vec<usize>, LowerError> {
+        let layout = self.placement.layouts[&(stmt as Key)].clone();
+        let in_registers = self.placement.homes[visit::index(product.dst.buf)] != Home::Shared;
+        if product.accumulate
+            && in_registers
+            && let Source::Shared(storage) = self.source(&product.dst, &layout)?
+        {
+            self.update(&product.dst);
+            return Ok(vec![storage.slot]);
+        }
+        Ok(vec![])
     }
 
     fn update(&mut self, access: &Access) {
@@ -200,8 +219,11 @@ impl<'k> Lower<'k> {
                 continue;
             }
             let values = self.elements(operand, &source, &points, first, &mut cache)?;
-            let exact = matches!(&source, Source::Shared(s) if s.elem != Elem::F32);
-            let split = operand.split && !exact;
+            let exact = matches!(&source, Source::Shared(s) if s.elem != Elem::F32 && !s.split);
+            let split = match &source {
+                Source::Registers(_) => operand.split,
+                Source::Shared(s) => s.split || (operand.split && !exact),
+            };
             let fragment = self.fragment(unit, split, &values, exact);
             found.insert(key, fragment);
         }
@@ -266,7 +288,7 @@ impl<'k> Lower<'k> {
         }
         let storage = self.storage(access)?;
         let address = self.element(points, at, access, &storage, true)?;
-        let value = self.read_address(storage.elem, address);
+        let value = self.read_element(&storage, address);
         cache.insert(key, value);
         Ok(value)
     }
@@ -560,11 +582,14 @@ impl<'k> Lower<'k> {
             }
             let Some(at) = points.at(r) else { continue };
             let address = self.element(&points, &at, operand.access, storage, false)?;
-            let words = self
-                .e
-                .call_many(&name, &[address], &vec![Ty::I32; plan.count as usize]);
+            let types = vec![Ty::I32; plan.count as usize];
+            let words = self.e.call_many(&name, &[address], &types);
+            let rest = storage.split.then(|| {
+                let second = self.second_part(storage, address);
+                self.e.call_many(&name, &[second], &types)
+            });
             if operand.is_rows || plan.second.is_none() {
-                found.insert(key, Fragment { words, rest: None });
+                found.insert(key, Fragment { words, rest });
                 continue;
             }
             let mut next = key.clone();
@@ -577,14 +602,14 @@ impl<'k> Lower<'k> {
                 key,
                 Fragment {
                     words: words[..2].to_vec(),
-                    rest: None,
+                    rest: rest.as_ref().map(|r| r[..2].to_vec()),
                 },
             );
             found.insert(
                 next,
                 Fragment {
                     words: words[2..].to_vec(),
-                    rest: None,
+                    rest: rest.as_ref().map(|r| r[2..].to_vec()),
                 },
             );
         }

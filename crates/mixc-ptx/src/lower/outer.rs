@@ -25,7 +25,7 @@ impl<'k> Lower<'k> {
             self.storage(&product.rows)?,
             self.storage(&product.columns)?,
         );
-        self.shared_ready(&[&product.rows, &product.columns], &product.dst)?;
+        self.shared_ready(stmt, product)?;
         let points = self.points(&layout, &axes, None);
         let zero = self.e.f32(0.0);
         let sums: Vec<Val> = (0..points.registers())
@@ -88,13 +88,10 @@ impl<'k> Lower<'k> {
     }
 
     /// Makes both factors readable in shared memory.
-    pub(super) fn shared_ready(
-        &mut self,
-        factors: &[&Access],
-        dst: &Access,
-    ) -> Result<(), LowerError> {
-        let mut slots = vec![];
-        for access in factors {
+    fn shared_ready(&mut self, stmt: &'k Stmt, product: &Product) -> Result<(), LowerError> {
+        let dst = &product.dst;
+        let mut slots = self.old_result(stmt, product)?;
+        for access in [&product.rows, &product.columns] {
             let buf = crate::visit::index(access.buf);
             if self.dirty.contains(&buf) {
                 self.flush(buf);
@@ -161,7 +158,7 @@ impl<'k> Lower<'k> {
             return Ok(*v);
         }
         let address = self.address(storage, &coordinates);
-        let value = self.read_address(storage.elem, address);
+        let value = self.read_element(storage, address);
         cache.insert(key, value);
         Ok(value)
     }

@@ -132,10 +132,17 @@ impl Lower<'_> {
                 } else {
                     let both = self.pack(storage.elem, a, b);
                     self.e.store(both, address);
+                    if storage.split {
+                        let parts = self.unpack(storage.elem, both);
+                        let low = self.e.fsub_exact(a, parts[0]);
+                        let high = self.e.fsub_exact(b, parts[1]);
+                        let rest = self.pack(storage.elem, low, high);
+                        let second = self.second_part(storage, address);
+                        self.e.store(rest, second);
+                    }
                 }
             } else {
-                let value = self.rounded(storage.elem, values[r as usize]);
-                self.e.store(value, address);
+                self.write_element(storage, address, values[r as usize]);
             }
             if guarded {
                 self.e.close();
@@ -163,10 +170,9 @@ impl Lower<'_> {
                 self.e.open_if(inside);
             }
             let address = self.element(points, &at, access, &storage, false)?;
-            let old = self.read_address(storage.elem, address);
+            let old = self.read_element(&storage, address);
             let new = f(self, r, old);
-            let new = self.rounded(storage.elem, new);
-            self.e.store(new, address);
+            self.write_element(&storage, address, new);
             if guarded {
                 self.e.close();
             }
@@ -274,7 +280,35 @@ impl Lower<'_> {
         }
     }
 
-    pub(super) fn read_address(&mut self, elem: Elem, address: Val) -> Val {
+    pub(super) fn second_part(&mut self, storage: &Storage, address: Val) -> Val {
+        let by = self.e.i32(storage.part_bytes() as i32);
+        self.e.offset(address, by)
+    }
+
+    /// Stores a value, rounded to the type of the tile or in two parts.
+    pub(super) fn write_element(&mut self, storage: &Storage, address: Val, value: Val) {
+        let first = self.rounded(storage.elem, value);
+        self.e.store(first, address);
+        if storage.split {
+            let whole = self.widen_half(storage.elem, first);
+            let rest = self.e.fsub_exact(value, whole);
+            let rest = self.rounded(storage.elem, rest);
+            let second = self.second_part(storage, address);
+            self.e.store(rest, second);
+        }
+    }
+
+    pub(super) fn read_element(&mut self, storage: &Storage, address: Val) -> Val {
+        let first = self.read_address(storage.elem, address);
+        if !storage.split {
+            return first;
+        }
+        let second = self.second_part(storage, address);
+        let rest = self.read_address(storage.elem, second);
+        self.e.fadd_exact(first, rest)
+    }
+
+    fn read_address(&mut self, elem: Elem, address: Val) -> Val {
         match elem {
             Elem::F32 => self.e.load(address, Ty::F32),
             _ => {
@@ -387,7 +421,7 @@ impl Lower<'_> {
         for r in 0..points.registers() {
             let Some(at) = points.at(r) else { continue };
             let address = self.element(&points, &at, &access, storage, true)?;
-            let value = self.read_address(storage.elem, address);
+            let value = self.read_element(storage, address);
             self.e.store(value, self.registers[buf][r as usize]);
         }
         Ok(())
@@ -422,7 +456,7 @@ impl Lower<'_> {
                     return Ok(*v);
                 }
                 let address = self.element(points, at, access, &storage, true)?;
-                let value = self.read_address(storage.elem, address);
+                let value = self.read_element(&storage, address);
                 if at_only {
                     cache.insert(key, value);
                 }

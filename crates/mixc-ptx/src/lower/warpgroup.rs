@@ -25,7 +25,7 @@ impl<'k> Lower<'k> {
         };
         let layout = self.placement.layouts[&(stmt as Key)].clone();
         let rows = self.rows(product);
-        self.operands_ready(product, &rows)?;
+        self.operands_ready(stmt, product, &rows)?;
         let axes: Vec<(Name, usize)> = [product.m.as_slice(), &product.n].concat();
         let points = self.points(&layout, &axes, None);
         let zero = self.e.f32(0.0);
@@ -59,6 +59,15 @@ impl<'k> Lower<'k> {
                     } else {
                         128 / factor.tile.swizzle.pitch * factor.tile.panel_bytes()
                     };
+                    if storage.split {
+                        let second = first + storage.part_bytes() as u32;
+                        rest = Some(vec![self.descriptor(
+                            &storage,
+                            factor.descriptor,
+                            second,
+                            Some(next),
+                        )]);
+                    }
                     vec![self.descriptor(&storage, factor.descriptor, first, Some(next))]
                 }
                 None => {
@@ -76,10 +85,17 @@ impl<'k> Lower<'k> {
                 if factor.k_major { 16 * index } else { 0 },
             );
             let b = self.descriptor(&columns, factor.descriptor, first, None);
+            let b_rest = columns.split.then(|| {
+                let second = first + columns.part_bytes() as u32;
+                self.descriptor(&columns, factor.descriptor, second, None)
+            });
             let transposed = (group.rows.as_ref().map(|f| !f.k_major), !factor.k_major);
-            block.step(a, b, transposed);
+            block.step(a.clone(), b, transposed);
             if let Some(rest) = rest {
                 block.step(rest, b, transposed);
+            }
+            if let Some(rest) = b_rest {
+                block.step(a, rest, transposed);
             }
         }
         let sums = block.run(self, &sums);

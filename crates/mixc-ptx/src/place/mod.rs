@@ -64,6 +64,8 @@ pub(crate) struct Storage {
     /// The 16-byte chunk of an element is XORed with `(row >> shift) & mask`.
     pub shift: u32,
     pub mask: u32,
+    /// Values are held as a rounded part and what it leaves, in a second tile behind the first.
+    pub split: bool,
     pub slot: usize,
 }
 
@@ -74,6 +76,11 @@ impl Storage {
     }
 
     pub fn bytes(&self) -> usize {
+        self.part_bytes() << u32::from(self.split)
+    }
+
+    /// Bytes of one part.
+    pub fn part_bytes(&self) -> usize {
         self.rows() * self.pitch * self.panels
     }
 
@@ -126,12 +133,16 @@ pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, Low
     let mut storage = vec![None; kernel.bufs.len()];
     for (n, buf) in kernel.bufs.iter().enumerate() {
         if homes.homes[n] == Home::Shared || mirrored[n] {
-            storage[n] = Some(shape_storage(
-                buf.shape.clone(),
-                element(kernel, &products, n),
-                inner(kernel, &homes.homes[n], n),
-                options.target >= Target::Sm90a,
-            ));
+            let (elem, split) = element(kernel, &products, n);
+            storage[n] = Some(Storage {
+                split,
+                ..shape_storage(
+                    buf.shape.clone(),
+                    elem,
+                    inner(kernel, &homes.homes[n], n),
+                    options.target >= Target::Sm90a,
+                )
+            });
         }
     }
     let mut placement = Placement {
@@ -234,13 +245,14 @@ fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize, panels: bool) -> S
         panels: row.checked_div(pitch).unwrap_or(1),
         shift,
         mask,
+        split: false,
         slot: usize::MAX,
     }
 }
 
-/// 16 bits where that loses nothing (loaded from such tensors), or where all readers are matrix products in
+/// 16 bits where that loses nothing (loaded from such tensors), or in two parts where all readers are matrix products in
 /// that type.
-fn element(kernel: &Kernel, products: &HashMap<Key, Product>, buf: usize) -> Elem {
+fn element(kernel: &Kernel, products: &HashMap<Key, Product>, buf: usize) -> (Elem, bool) {
     let mut loaded: Option<Elem> = None;
     let mut only_loaded = true;
     let mut read_by: Vec<Option<Unit>> = vec![];
@@ -266,13 +278,13 @@ fn element(kernel: &Kernel, products: &HashMap<Key, Product>, buf: usize) -> Ele
         }
     });
     if only_loaded {
-        return loaded.unwrap_or(Elem::F32);
+        return (loaded.unwrap_or(Elem::F32), false);
     }
     let first = read_by.first().copied().flatten();
     match first {
-        Some(Unit::Bf16) if read_by.iter().all(|u| *u == first) => Elem::Bf16,
-        Some(Unit::F16) if read_by.iter().all(|u| *u == first) => Elem::F16,
-        _ => Elem::F32,
+        Some(Unit::Bf16) if read_by.iter().all(|u| *u == first) => (Elem::Bf16, true),
+        Some(Unit::F16) if read_by.iter().all(|u| *u == first) => (Elem::F16, true),
+        _ => (Elem::F32, false),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::visit::{self, Key};
 use crate::{Options, Precision};
 use mixc_ir::{DType, Func, Name};
-use mixc_tile::{Access, Expr, Kernel, Stmt};
+use mixc_tile::{Access, BufId, Expr, Kernel, Stmt};
 use std::collections::HashMap;
 
 /// What multiplies.
@@ -54,7 +54,14 @@ pub(crate) fn choose(kernel: &Kernel, options: &Options) -> HashMap<Key, Product
     let mut found = HashMap::new();
     visit::each(&kernel.body, &mut |stmt| {
         if let Some(mut product) = split(stmt) {
-            if classes.score(&product.dst, &product.n) > classes.score(&product.dst, &product.m) {
+            let computed = |access: &Access| matches!(source(kernel, access), Source::Computed);
+            let (a, b) = (computed(&product.rows), computed(&product.columns));
+            let better = if a != b && stands_alone(kernel, product.dst.buf) {
+                b
+            } else {
+                classes.score(&product.dst, &product.n) > classes.score(&product.dst, &product.m)
+            };
+            if better {
                 std::mem::swap(&mut product.m, &mut product.n);
                 std::mem::swap(&mut product.rows, &mut product.columns);
             }
@@ -176,6 +183,30 @@ fn source(kernel: &Kernel, access: &Access) -> Source {
         Some(Source::Loaded(d @ (DType::F32 | DType::Bf16 | DType::F16))) => Source::Loaded(d),
         _ => Source::Computed,
     }
+}
+
+/// Whether the result of a product meets no other product's result in an elementwise statement. Then its rows are
+/// its own to choose, and a factor that was computed is best as the rows: it stays in registers, and
+/// can be split without a second copy.
+fn stands_alone(kernel: &Kernel, buf: BufId) -> bool {
+    let mut results = vec![];
+    visit::each(&kernel.body, &mut |stmt| {
+        if let Stmt::Contract { dst, .. } = stmt {
+            results.push(dst.buf);
+        }
+    });
+    let mut alone = true;
+    visit::each(&kernel.body, &mut |stmt| {
+        let mut accesses = visit::reads(stmt);
+        accesses.extend(visit::written(stmt));
+        let touches = accesses.iter().any(|a| a.buf == buf);
+        if !matches!(stmt, Stmt::Contract { .. }) && touches {
+            alone &= accesses
+                .iter()
+                .all(|a| a.buf == buf || a.places.len() < 2 || !results.contains(&a.buf));
+        }
+    });
+    alone
 }
 
 /// Whether a tile holds weights exp(x - m): they are divided by their own sum in the end, and their rounding
