@@ -2,7 +2,7 @@
 
 use crate::execute::schedule_form;
 use crate::{Choices, Error, Form, Job};
-use mixc_ptx::{LowerError, Options, PtxKernel, Target};
+use mixc_ptx::{LowerError, Options, PtxKernel, Target, suggested_warps};
 use mixc_schedule::Schedule;
 use mixc_tile::{Kernel, TensorArg, Usage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,8 @@ pub struct Lowered {
     pub stages: u32,
 }
 
-const WARPS: i64 = 4;
+/// Columns of a recurrent state in one tile: the others go to other processors.
+const COLS: i64 = 64;
 const STAGES: i64 = 2;
 
 /// The schedule of a form for `job`, and the MLIR of its kernels. What `choices` names stays as it is; of the rest,
@@ -36,13 +37,14 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let mut knobs = choices.knobs.clone();
     let (warps, stages) = (knobs.remove("warps"), knobs.remove("stages"));
     let asked: BTreeSet<String> = knobs.keys().cloned().collect();
+    knobs.entry("cols".to_owned()).or_insert(COLS);
     loop {
         let schedule = schedule_form(form, job, &knobs)?;
         let lowered = schedule.kernels.iter().map(|kernel| {
             let options = Options {
                 target,
                 precision: choices.precision.unwrap_or_default(),
-                warps: warps.unwrap_or(WARPS) as u32,
+                warps: warps.map_or_else(|| suggested_warps(kernel), |w| w as u32),
                 stages: stages.unwrap_or(STAGES).max(1) as u32,
                 aligned: aligned(kernel, job),
             };
