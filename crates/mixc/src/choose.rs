@@ -64,7 +64,17 @@ fn candidate<'a>(
             gpu: vec![],
         });
     };
-    let fitted = gpu::fit(form, job, *gpu, choices)?;
+    let best = predicted(form, *gpu, job, choices)?;
+    Ok(spread(best, *gpu, job, choices))
+}
+
+fn predicted<'a>(
+    form: &'a Form,
+    gpu: mixc_ptx::Target,
+    job: &Job,
+    choices: &Choices,
+) -> Result<Candidate<'a>, Error> {
+    let fitted = gpu::fit(form, job, gpu, choices)?;
     let mut total = Cost::default();
     let mut kernels = vec![];
     for (kernel, lowered) in fitted.schedule.kernels.iter().zip(fitted.kernels) {
@@ -78,6 +88,44 @@ fn candidate<'a>(
         cost: total,
         gpu: kernels,
     })
+}
+
+/// Sides of tiles whose blocks make the grid, and shorter lengths to try for them.
+const GRID_SIDES: [(&str, [i64; 3]); 2] = [("cols", [64, 32, 16]), ("rows", [32, 16, 8])];
+/// A grid that leaves more multiprocessors idle than this is worth another look.
+const BUSY: f64 = 0.7;
+/// A prediction must be better by this much: it is not exact.
+const CLEARLY: f64 = 0.95;
+
+/// Smaller tiles where the grid is too small for the card and the prediction says that more blocks are faster.
+/// What was asked for stays.
+fn spread<'a>(
+    mut best: Candidate<'a>,
+    gpu: mixc_ptx::Target,
+    job: &Job,
+    choices: &Choices,
+) -> Candidate<'a> {
+    let mut taken = choices.clone();
+    for (side, lengths) in GRID_SIDES {
+        let idle = best.gpu.iter().any(|(_, time)| time.busy < BUSY);
+        let now = best.schedule.knobs.get(side).copied().unwrap_or(0);
+        if !idle || choices.knobs.contains_key(side) {
+            continue;
+        }
+        let mut chosen = None;
+        for length in lengths.into_iter().filter(|n| *n < now) {
+            let mut other = taken.clone();
+            other.knobs.insert(side.to_owned(), length);
+            if let Ok(candidate) = predicted(best.form, gpu, job, &other)
+                && candidate.cost.seconds < CLEARLY * best.cost.seconds
+            {
+                chosen = Some(length);
+                best = candidate;
+            }
+        }
+        taken.knobs.extend(chosen.map(|n| (side.to_owned(), n)));
+    }
+    best
 }
 
 /// The work of a schedule, counted in its kernels, and the time that this machine should take for it.
@@ -147,7 +195,11 @@ pub(crate) fn choose<'a>(
     choices.check(forms, target)?;
     if let Some(name) = name {
         let form = find_form(forms, name)?;
-        return Ok((form, Executable::new(form, target, job, choices)?));
+        let executable = match target {
+            Target::Gpu(_) => candidate(form, target, job, choices)?.executable(target)?,
+            _ => Executable::new(form, target, job, choices)?,
+        };
+        return Ok((form, executable));
     }
     // The interpreter defines what is right; it takes the program as written.
     if *target == Target::Interp {

@@ -34,9 +34,12 @@ pub use compare::{OutputReport, compare_outputs, default_tolerance};
 pub use devices::{Device, Peaks, cpu_name, devices, measure_fma, measure_peaks, threads};
 pub use error::Error;
 pub use execute::{Executable, Outputs, interpret, open_sizes};
-pub use explain::{ExplainReport, FormLine, KernelLine, example_executable, example_job, explain};
+pub use explain::{
+    ExplainReport, FormLine, GpuLine, KernelLine, Resources, Simulated, example_executable,
+    example_fitted, example_job, explain,
+};
 pub use job::Job;
-pub use mixc_ptx::Precision;
+pub use mixc_ptx::{Precision, Target as GpuTarget};
 pub use mixc_rewrite::Form;
 pub use mixc_schedule::ScheduleError;
 pub use pipeline::{Mixer, compile};

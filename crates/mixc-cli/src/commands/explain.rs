@@ -4,7 +4,7 @@ use super::{choices, print_notes, settings};
 use crate::Outcome;
 use crate::args::{ExplainArgs, Format, Stage};
 use crate::output::{ms_text, print_json, print_table};
-use mixc::{Error, ExplainReport, FormLine, Mixer, Target};
+use mixc::{Error, ExplainReport, FormLine, GpuLine, Mixer, Target};
 use std::collections::BTreeMap;
 
 pub fn run(args: &ExplainArgs, format: Format) -> Result<Outcome, Error> {
@@ -16,7 +16,8 @@ pub fn run(args: &ExplainArgs, format: Format) -> Result<Outcome, Error> {
     }
     let sizes = args.shape.clone().unwrap_or_default().0;
     let (sets, form) = (settings(&args.sets), args.form.as_deref());
-    let peaks = Some(mixc::measure_peaks());
+    // Measuring takes a second; only the CPU needs it.
+    let peaks = (args.target == Target::Cpu).then(mixc::measure_peaks);
     let report = mixc::explain(
         &mixer,
         &sizes,
@@ -89,14 +90,19 @@ fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error
                 .map(|k| format!("; {}\n{}\n", k.kernel().name, text(k)))
                 .collect())
         }
-        Stage::Mlir | Stage::Ptx => {
-            let Target::Gpu(_) = &args.target else {
-                return Err(Error::Usage(format!(
-                    "--emit mlir and --emit ptx need a GPU target, e.g. --target sm_90a, not {}",
-                    args.target
-                )));
-            };
-            let tile = mixc::example_executable(
+        Stage::Mlir => {
+            let target = gpu_target(&args.target)?;
+            let fitted =
+                mixc::example_fitted(mixer, &sizes, &sets, target, args.dtype, form, &choices)?;
+            Ok(fitted
+                .kernels
+                .iter()
+                .map(|k| k.kernel.mlir.as_str())
+                .collect())
+        }
+        Stage::Ptx => {
+            gpu_target(&args.target)?;
+            let executable = mixc::example_executable(
                 mixer,
                 &sizes,
                 &sets,
@@ -105,15 +111,17 @@ fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error
                 form,
                 &choices,
             )?;
-            let text = |k: &mixc::gpu::GpuKernel| {
-                if stage == Stage::Mlir {
-                    k.lowered.mlir.clone()
-                } else {
-                    k.ptx.to_string()
-                }
-            };
-            Ok(tile.gpu_kernels().iter().map(text).collect())
+            Ok(executable.gpu_kernels().iter().map(|k| &*k.ptx).collect())
         }
+    }
+}
+
+fn gpu_target(target: &Target) -> Result<mixc::GpuTarget, Error> {
+    match target {
+        Target::Gpu(gpu) => Ok(*gpu),
+        _ => Err(Error::Usage(format!(
+            "--emit mlir and --emit ptx need a GPU target, e.g. --target sm_90a, not {target}"
+        ))),
     }
 }
 
@@ -154,11 +162,18 @@ fn print_text(mixer: &Mixer, report: &ExplainReport) {
     );
     for kernel in &report.kernels {
         println!(
-            "kernel for {}: {}, {}",
+            "kernel {} for {}: {}, {}",
+            kernel.name,
             kernel.target,
             kernel.template,
             params_text(&kernel.params)
         );
+        if let Some(gpu) = &kernel.gpu {
+            print_gpu(gpu);
+        }
+    }
+    if let Some(card) = &report.card {
+        println!("predictions are for {card}; nothing was measured");
     }
     if let Some(bound) = report.roofline_ms {
         println!("roofline bound: {} ms", ms_text(bound));
@@ -173,6 +188,75 @@ fn print_text(mixer: &Mixer, report: &ExplainReport) {
         search.stopped
     );
     print_notes(&report.notes);
+}
+
+fn print_gpu(line: &GpuLine) {
+    let p = &line.predicted;
+    let precision = line
+        .precision
+        .map_or_else(String::new, |p| format!(", products in {p}"));
+    println!(
+        "  launch: {} blocks of {} threads, {} bytes of shared memory, {} tiles in flight{}",
+        p.blocks, line.threads, line.shared_bytes, line.stages, precision
+    );
+    println!(
+        "  predicted: {} ms, bound by {} (matrix {}, vector {}, special {}, memory {}, cache {}, latency {} ms; \
+         {} a multiprocessor, {} waves, {:.0}% busy)",
+        ms_text(p.total_ms),
+        p.bound,
+        ms_text(p.matrix_ms),
+        ms_text(p.vector_ms),
+        ms_text(p.special_ms),
+        ms_text(p.memory_ms),
+        ms_text(p.cache_ms),
+        ms_text(p.latency_ms),
+        p.blocks_per_sm,
+        p.waves,
+        p.busy * 100.0
+    );
+    if let Some(r) = &line.ptxas {
+        println!(
+            "  ptxas: {} registers, {} bytes spilled, {} read back; {} blocks and {} warps a multiprocessor \
+             ({:.0}%), bound by {}",
+            r.registers,
+            r.spill_stores,
+            r.spill_loads,
+            r.blocks_per_sm,
+            r.warps_per_sm,
+            r.occupancy * 100.0,
+            r.bound
+        );
+        r.findings.iter().for_each(|f| println!("  ptxas: {f}"));
+    }
+    if let Some(s) = &line.simulated {
+        let share = |(class, n): (&mixc_sim::Class, &mixc_sim::Issued)| {
+            format!(
+                "{} {:.0}%",
+                class.name(),
+                n.warps as f64 / s.warp_instructions.max(1) as f64 * 100.0
+            )
+        };
+        let mut classes: Vec<_> = s.counts.classes.iter().collect();
+        classes.sort_by_key(|(_, n)| std::cmp::Reverse(n.warps));
+        println!(
+            "  simulated with {}: {} warp instructions ({}), {} matrix flop, {} bank conflicts, {:.0}% of the bytes \
+             of global sectors used",
+            params_text(&s.shape),
+            s.warp_instructions,
+            classes
+                .into_iter()
+                .take(6)
+                .map(share)
+                .collect::<Vec<_>>()
+                .join(", "),
+            s.matrix_flops,
+            s.bank_conflicts,
+            s.coalescing * 100.0
+        );
+        if let Some(mistakes) = &s.mistakes {
+            println!("  {mistakes}");
+        }
+    }
 }
 
 fn params_text(params: &BTreeMap<String, i64>) -> String {

@@ -106,7 +106,7 @@ impl Card {
         SPECIAL_PER_CLOCK * f64::from(self.multiprocessors) * self.clock
     }
 
-    fn matrix_rate(&self, dtype: DType, precision: Precision) -> f64 {
+    pub(crate) fn matrix_rate(&self, dtype: DType, precision: Precision) -> f64 {
         match (dtype, precision) {
             (DType::Bf16 | DType::F16, _) => self.half,
             (_, Precision::Fma) => self.f32,

@@ -1,10 +1,15 @@
 //! `mixc explain`: the forms of a mixer, what led to each, what each would cost, and the kernels of
 //! the one that would be chosen.
 
+mod kernels;
+
+pub use kernels::{GpuLine, Resources, Simulated};
+
 use crate::bench::flops;
 use crate::choose::{candidates, choose, device, find_form};
 use crate::devices::Peaks;
 use crate::execute::Executable;
+use crate::gpu::{Fitted, model};
 use crate::pipeline::Mixer;
 use crate::problem::{Sizes, awkward_sizes, random_job};
 use crate::{Choices, Error, Form, Job, Target};
@@ -18,8 +23,11 @@ pub struct ExplainReport {
     pub kernels: Vec<KernelLine>,
     pub search: Search,
     /// The least time that the inputs, the outputs and the arithmetic of the cheapest form need at
-    /// the measured peaks.
+    /// the peaks: measured ones of this CPU, published ones of a card for a GPU.
     pub roofline_ms: Option<f64>,
+    /// The card whose published peaks the predictions for a GPU go by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
     /// Reasons why forms were passed over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -58,6 +66,8 @@ pub struct KernelLine {
     pub template: String,
     pub params: BTreeMap<String, i64>,
     pub target: String,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuLine>,
 }
 
 /// Explains a mixer for sizes (missing ones are made up), a target and an element type. With `form`,
@@ -112,25 +122,43 @@ pub fn explain(
         .iter()
         .find(|c| wanted == Some(c.form.name.as_str()));
     let kernels = chosen.map_or_else(Vec::new, |c| {
+        let mut gpu = match target {
+            Target::Gpu(_) => kernels::lines(mixer, c, target, &job, choices, &mut notes),
+            _ => vec![],
+        }
+        .into_iter();
         let line = |k: &mixc_tile::Kernel| KernelLine {
             name: k.name.clone(),
             template: c.schedule.template.clone(),
             params: c.schedule.knobs.clone(),
             target: target.to_string(),
+            gpu: gpu.next(),
         };
         c.schedule.kernels.iter().map(line).collect()
     });
     let least = lines.iter().map(|l| l.flops).fold(f64::INFINITY, f64::min);
-    let roofline_ms = peaks.filter(|_| least.is_finite()).map(|p| {
-        let arithmetic = least / (p.f32_gflops * 1e9);
-        let traffic = traffic(mixer, &job, dtype) / (p.read_gbps * 1e9);
-        arithmetic.max(traffic) * 1e3
-    });
+    let card = match target {
+        Target::Gpu(gpu) => Some(model::card(*gpu)),
+        _ => None,
+    };
+    let rates = match card {
+        Some(card) => Some((
+            card.matrix_rate(dtype, choices.precision.unwrap_or_default()),
+            card.bandwidth,
+        )),
+        None => peaks.map(|p| (p.f32_gflops * 1e9, p.read_gbps * 1e9)),
+    };
+    let roofline_ms = rates
+        .filter(|_| least.is_finite())
+        .map(|(arithmetic, bandwidth)| {
+            (least / arithmetic).max(traffic(mixer, &job, dtype) / bandwidth) * 1e3
+        });
     Ok(ExplainReport {
         forms: lines,
         kernels,
         search,
         roofline_ms,
+        card: card.map(|c| format!("{} ({})", c.name, c.source)),
         notes,
     })
 }
@@ -204,4 +232,29 @@ pub fn example_executable(
     let job = example_job(mixer, sizes, sets, dtype)?;
     let forms = mixer.forms(&job.sizes, target);
     Ok(choose(&forms, form, target, &job, choices, &mut vec![])?.1)
+}
+
+/// The schedule of the chosen or named form of a mixer for an example, and its MLIR.
+pub fn example_fitted(
+    mixer: &Mixer,
+    sizes: &BTreeMap<String, i64>,
+    sets: &BTreeMap<String, f64>,
+    target: mixc_ptx::Target,
+    dtype: DType,
+    form: Option<&str>,
+    choices: &Choices,
+) -> Result<Fitted, Error> {
+    let job = example_job(mixer, sizes, sets, dtype)?;
+    let (target, mut notes) = (Target::Gpu(target), vec![]);
+    let forms = mixer.forms(&job.sizes, &target);
+    choices.check(&forms, &target)?;
+    let named = form.map(|name| find_form(&forms, name)).transpose()?;
+    let wanted: Vec<&Form> = named.map_or_else(|| forms.iter().collect(), |f| vec![f]);
+    let found = candidates(wanted, &target, &job, choices, &mut notes);
+    let first = found.into_iter().next();
+    let first = first.ok_or_else(|| Error::Unavailable(notes.join("\n")))?;
+    Ok(Fitted {
+        schedule: first.schedule,
+        kernels: first.gpu.into_iter().map(|(lowered, _)| lowered).collect(),
+    })
 }

@@ -1,0 +1,151 @@
+//! What is chosen for GPUs where nothing is measured, and that everything has kernels that fit.
+
+use mixc::{
+    Candidate, Choices, Job, Mixer, ScheduleError, Target, candidates, catalogue, example_job, gpu,
+};
+use mixc_ir::DType;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+
+fn target(name: &str) -> Target {
+    name.parse().unwrap()
+}
+
+fn sizes(text: &str) -> BTreeMap<String, i64> {
+    let pair = |part: &str| {
+        let (name, n) = part.split_once('=').unwrap();
+        (name.to_owned(), n.parse().unwrap())
+    };
+    text.split(',').map(pair).collect()
+}
+
+/// The names of the candidates of a mixer, best first, and what is known of the best.
+fn best<R>(
+    mixer: &str,
+    shape: &str,
+    target_name: &str,
+    choices: &Choices,
+    f: impl FnOnce(&Candidate) -> R,
+) -> (String, R) {
+    let (mixer, target) = (Mixer::load(mixer).unwrap(), target(target_name));
+    let job = example_job(&mixer, &sizes(shape), &BTreeMap::new(), DType::F32).unwrap();
+    let forms = mixer.forms(&job.sizes, &target);
+    let found = candidates(&forms, &target, &job, choices, &mut vec![]);
+    (found[0].form.name.clone(), f(&found[0]))
+}
+
+#[test]
+fn a_small_grid_splits_the_keys_and_a_large_one_does_not() {
+    let (decode, long) = (
+        "B=1,H=8,G=8,I=1,J=20000,D=64,E=64",
+        "B=2,H=16,G=16,I=2048,J=2048,D=64,E=64",
+    );
+    for target in ["sm_80", "sm_89", "sm_90a"] {
+        let none = Choices::default();
+        let (form, blocks) = best("attention_causal", decode, target, &none, |c| {
+            c.gpu[0].1.blocks
+        });
+        assert_eq!(form, "split-key", "{target}");
+        assert!(blocks > 8, "{target}: {blocks}");
+        let (form, _) = best("attention_causal", long, target, &none, |_| ());
+        assert_eq!(form, "online", "{target}");
+    }
+}
+
+#[test]
+fn columns_of_a_state_fill_an_idle_card_unless_they_were_asked_for() {
+    let shape = "B=1,H=4,T=1024,K=64,V=64";
+    let blocks = |c: &Candidate| (c.gpu.iter().map(|(_, t)| t.blocks).max(), c.cost.seconds);
+    let mut asked = Choices::default();
+    let (_, free) = best("linear_attention", shape, "sm_80", &asked, blocks);
+    for (name, n) in [("cols", 512), ("rows", 64)] {
+        asked.knobs.insert(name.to_owned(), n);
+    }
+    let (_, fixed) = best("linear_attention", shape, "sm_80", &asked, blocks);
+    assert!(free.0 > fixed.0 && free.1 < fixed.1, "{free:?} {fixed:?}");
+}
+
+/// A job whose feature sizes, the constants of its kernels, are `wide`, where the mixer allows it.
+fn wide_job(mixer: &Mixer, target: &Target, wide: i64) -> Job {
+    let job = |sizes: &BTreeMap<_, _>| example_job(mixer, sizes, &BTreeMap::new(), DType::F32);
+    let small = job(&BTreeMap::new()).unwrap();
+    let forms = mixer.forms(&small.sizes, target);
+    let found = candidates(
+        &forms[..1],
+        target,
+        &small,
+        &Choices::default(),
+        &mut vec![],
+    );
+    let mut sizes: BTreeMap<String, i64> = small
+        .sizes
+        .iter()
+        .filter(|(name, _)| mixer.program.dims.contains(*name))
+        .map(|(name, n)| (name.to_string(), *n))
+        .collect();
+    for name in found.iter().flat_map(|c| c.schedule.static_dims.keys()) {
+        sizes.insert(name.to_string(), wide);
+    }
+    job(&sizes).unwrap_or(small)
+}
+
+#[test]
+fn every_form_of_every_mixer_fits_the_smallest_shared_memory() {
+    let target = target("sm_89");
+    let Target::Gpu(ada) = target.clone() else {
+        panic!("not a GPU")
+    };
+    let names: Vec<&str> = catalogue().map(|e| e.name).collect();
+    let failures: Vec<String> = names
+        .par_iter()
+        .flat_map_iter(|name| {
+            let mixer = Mixer::load(name).unwrap();
+            let job = wide_job(&mixer, &target, 64);
+            let mut failed = vec![];
+            for form in mixer.forms(&job.sizes, &target) {
+                match gpu::fit(&form, &job, ada, &Choices::default()) {
+                    Ok(fitted) => {
+                        let most = fitted.kernels.iter().map(|k| k.kernel.shared_bytes).max();
+                        assert!(most <= Some(99 * 1024));
+                    }
+                    Err(mixc::Error::Schedule(ScheduleError::Unsupported { .. })) => {}
+                    Err(e) => failed.push(format!("{name}, {} {:?}: {e}", form.name, job.sizes)),
+                }
+            }
+            failed
+        })
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn knobs_that_were_asked_for_are_not_made_smaller() {
+    let mixer = Mixer::load("attention_causal").unwrap();
+    let shape = sizes("B=1,H=1,G=1,I=256,J=256,D=128,E=128");
+    let job = example_job(&mixer, &shape, &BTreeMap::new(), DType::F32).unwrap();
+    let target = target("sm_89");
+    let Target::Gpu(ada) = target.clone() else {
+        panic!("not a GPU")
+    };
+    let forms = mixer.forms(&job.sizes, &target);
+    let online = forms.iter().find(|f| f.name == "online").unwrap();
+    let all = [("rows", 128), ("stream", 128), ("stages", 3)];
+    let choices = Choices::knobs(all.map(|(n, v)| (n.to_owned(), v)).into());
+    let error = gpu::fit(online, &job, ada, &choices)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("shared memory") && error.contains("sm_89"),
+        "{error}"
+    );
+    // What is left open gives way.
+    let some = [("rows", 128), ("stages", 2)];
+    let choices = Choices::knobs(some.map(|(n, v)| (n.to_owned(), v)).into());
+    let fitted = gpu::fit(online, &job, ada, &choices).unwrap();
+    assert_eq!(fitted.schedule.knobs["rows"], 128);
+    assert!(
+        fitted.schedule.knobs["stream"] < 64,
+        "{:?}",
+        fitted.schedule.knobs
+    );
+}
