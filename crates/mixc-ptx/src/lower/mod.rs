@@ -2,6 +2,7 @@
 
 mod contract;
 mod expr;
+mod ldmatrix;
 mod matrix;
 mod outer;
 mod pipeline;

@@ -438,30 +438,31 @@ impl Lower<'_> {
     ) -> Result<Val, LowerError> {
         match self.source(access, &points.layout)? {
             Source::Registers(map) => Ok(self.read_register(access, map[register as usize])),
-            Source::Shared(storage) => {
-                // Registers that differ only along axes that the operand lacks read the same element.
-                let own: Vec<u32> = access
-                    .places
-                    .iter()
-                    .map(|p| match p {
-                        Place::Axis(name) => {
-                            points.coordinate_of(at, name).map_or(0, |(_, c)| c.fixed)
-                        }
-                        Place::At(_) => 0,
-                    })
-                    .collect();
-                let at_only = access.places.iter().all(|p| matches!(p, Place::Axis(_)));
-                let key = (access.clone(), own);
-                if at_only && let Some(v) = cache.get(&key) {
-                    return Ok(*v);
-                }
-                let address = self.element(points, at, access, &storage, true)?;
-                let value = self.read_element(&storage, address);
-                if at_only {
-                    cache.insert(key, value);
-                }
-                Ok(value)
-            }
+            Source::Shared(storage) => self.shared_element(access, &storage, points, at, cache),
         }
+    }
+
+    /// An element of a tile in shared memory. Registers that differ only along axes that the access lacks read the
+    /// same one.
+    pub(super) fn shared_element(
+        &mut self,
+        access: &Access,
+        storage: &Storage,
+        points: &Points,
+        at: &[Coordinate],
+        cache: &mut Cache,
+    ) -> Result<Val, LowerError> {
+        let fixed = |p: &Place| match p {
+            Place::Axis(name) => points.coordinate_of(at, name).map_or(0, |(_, c)| c.fixed),
+            Place::At(_) => 0,
+        };
+        let key = (access.clone(), access.places.iter().map(fixed).collect());
+        if let Some(v) = cache.get(&key) {
+            return Ok(*v);
+        }
+        let address = self.element(points, at, access, storage, true)?;
+        let value = self.read_element(storage, address);
+        cache.insert(key, value);
+        Ok(value)
     }
 }

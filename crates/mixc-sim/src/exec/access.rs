@@ -57,6 +57,12 @@ fn all_set(flags: &[bool], at: usize, bytes: u32) -> bool {
         .fold(true, |all, b| all & b)
 }
 
+/// Whether any of `flags` from `at` on is set.
+#[inline(always)]
+fn any_set(flags: &[bool], at: usize, bytes: u32) -> bool {
+    flags[at..at + bytes as usize].contains(&true)
+}
+
 impl BlockRun<'_> {
     pub fn peek_shared(&self, at: u64, bytes: u32) -> u64 {
         peek(&self.shared, at as usize, bytes)
@@ -100,7 +106,7 @@ impl BlockRun<'_> {
     }
 
     /// The same for a warp, whose lanes read `bytes` in elements of `each`; findings are rare, so they are collected first.
-    /// Of a vector some element must have been written, see [`BlockRun::unwritten_parts`].
+    /// Of a vector some byte must have been written, see [`BlockRun::unwritten_parts`].
     pub fn check_shared_reads(
         &mut self,
         reach: &Reach,
@@ -118,9 +124,12 @@ impl BlockRun<'_> {
             if self.l.options.races {
                 conflict = self.shadow.read(who.lane(lane), at as u32, bytes, strong);
             }
-            let written =
-                |n: u32| all_set(&self.shared_init, (at + u64::from(n * each)) as usize, each);
-            if conflict.is_some() || !(0..bytes / each).any(written) {
+            let written = if each < bytes {
+                any_set(&self.shared_init, at as usize, bytes)
+            } else {
+                all_set(&self.shared_init, at as usize, bytes)
+            };
+            if conflict.is_some() || !written {
                 wrong.push((lane, conflict));
             }
         }
@@ -177,14 +186,14 @@ impl BlockRun<'_> {
         }
     }
 
-    /// For each register of a vector load the lanes whose element nobody has written, where some other element
-    /// of the vector was. Compilers fill gaps to load a whole vector, so only the use of such a register is
-    /// a mistake.
+    /// For each register of a vector load the lanes of whose element nobody has written a byte, where some other
+    /// element of the vector was written. Compilers fill gaps to load a whole vector, so only the use of such a
+    /// register is a mistake. A register that holds several narrow elements counts as written if one of them was.
     fn unwritten_parts(&self, reach: &Reach, each: u32, registers: usize) -> Vec<u32> {
         let mut parts = vec![0; registers];
         for lane in bits(reach.mask) {
             let at = reach.at[lane] as usize;
-            let written = |n: usize| all_set(&self.shared_init, at + n * each as usize, each);
+            let written = |n: usize| any_set(&self.shared_init, at + n * each as usize, each);
             let missing: Vec<usize> = (0..registers).filter(|n| !written(*n)).collect();
             if missing.len() < registers {
                 missing.iter().for_each(|n| parts[*n] |= 1 << lane);
