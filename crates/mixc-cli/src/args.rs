@@ -3,7 +3,7 @@
 use crate::kernel_args::{Dim3, KernelArg};
 use crate::sizes::{Knob, Layouts, Rename, Setting, Shape, Sweep};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use mixc::{Direction, Precision, Target};
+use mixc::{Direction, GpuTarget, Precision, Target};
 use mixc_ir::DType;
 use std::path::PathBuf;
 
@@ -49,6 +49,9 @@ pub enum Command {
     Build(OpaqueArgs),
     /// Measure all forms: time, FLOP/s, bytes/s and the share of the device's measured peak.
     Bench(BenchArgs),
+    /// Compile kernels into a file that `mixc-runner` verifies and measures on a machine with a GPU, or show
+    /// the results that come back.
+    Bundle(BundleArgs),
     /// Show what can be compiled for, what can run here, and measured peaks.
     Devices,
     /// Print a shell completion script.
@@ -244,6 +247,45 @@ pub struct BenchArgs {
     pub choices: ChoiceArgs,
     #[arg(long, default_value = "forward")]
     pub direction: Direction,
+}
+
+#[derive(Debug, Args)]
+pub struct BundleArgs {
+    /// Paths to .mix files, or names of shipped mixers.
+    #[arg(required_unless_present = "results", value_name = "MIXER")]
+    pub mixers: Vec<String>,
+    /// NVIDIA architectures, e.g. sm_80,sm_90a.
+    #[arg(long, value_delimiter = ',', required_unless_present = "results")]
+    pub target: Vec<GpuTarget>,
+    #[arg(long, value_delimiter = ',', default_value = "bf16", value_parser = parse_dtype)]
+    pub dtype: Vec<DType>,
+    /// All sizes of a problem to time, e.g. B=1,H=8,T=4096,K=64,V=64; repeatable. A large one gets a small one
+    /// that verifies the same kernels.
+    #[arg(long, required_unless_present = "results")]
+    pub shape: Vec<Shape>,
+    /// A form by name (default: the one with the shortest predicted time).
+    #[arg(long, conflicts_with = "all_forms")]
+    pub form: Option<String>,
+    /// Every form that has kernels.
+    #[arg(long)]
+    pub all_forms: bool,
+    /// Scalar parameters, e.g. window_left=1023.
+    #[arg(long = "set", value_delimiter = ',')]
+    pub sets: Vec<Setting>,
+    /// Seed of the inputs.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub choices: ChoiceArgs,
+    /// The file to write (.mixb).
+    #[arg(short, long, value_name = "FILE", required_unless_present = "results")]
+    pub output: Option<PathBuf>,
+    /// Keep the cases that the file has and add to them.
+    #[arg(long)]
+    pub append: bool,
+    /// Show what `mixc-runner --out FILE` measured instead.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mixers", "target", "shape", "output", "append"])]
+    pub results: Option<PathBuf>,
 }
 
 /// Decisions about kernels that are otherwise made for the sizes at hand.

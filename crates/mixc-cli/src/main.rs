@@ -44,6 +44,7 @@ fn run(cli: &Cli) -> Result<Outcome, mixc::Error> {
         Command::Verify(args) => commands::verify::run(args, format),
         Command::Simulate(args) => commands::simulate::run(args, format),
         Command::Bench(args) => commands::bench::run(args, format),
+        Command::Bundle(args) => commands::bundle::run(args, format),
         Command::Devices => commands::devices::run(format),
         Command::Completions { shell } => commands::completions::run(*shell),
         Command::Tune(_) => Err(not_yet("tune", "the tuner")),

@@ -156,3 +156,116 @@ fn a_missing_worker_is_named_with_its_remedy() {
         "{stderr}"
     );
 }
+
+#[test]
+fn devices_say_what_is_missing_and_what_is_simulated() {
+    let find = |devices: &Value, target: &str| {
+        let all = devices.as_array().unwrap();
+        all.iter().find(|d| d["target"] == target).unwrap().clone()
+    };
+    let devices = json(&["devices"]);
+    for target in ["sm_80", "sm_89", "sm_90a"] {
+        let device = find(&devices, target);
+        assert_eq!(
+            (&device["compiles"], &device["simulates"]),
+            (&true.into(), &true.into())
+        );
+        assert_eq!(device["runs"], false);
+        assert!(device["note"].is_string(), "{device}");
+    }
+    assert_eq!(find(&devices, "cpu")["runs"], true);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mixc"));
+    let missing = command.args(["devices", "--format", "json"]);
+    let missing = missing
+        .env("MIXC_MLIR", "/nowhere/mixc-mlir")
+        .output()
+        .unwrap();
+    assert_eq!(missing.status.code(), Some(0));
+    let device = find(&serde_json::from_slice(&missing.stdout).unwrap(), "sm_80");
+    assert_eq!(device["compiles"], false);
+    assert!(
+        device["note"]
+            .as_str()
+            .unwrap()
+            .contains("cargo build -p mixc-mlir")
+    );
+}
+
+#[test]
+fn explain_shows_what_is_known_of_a_kernel_without_a_gpu() {
+    let shape = "B=1,H=4,G=4,I=512,J=512,D=64,E=64";
+    let explain = [
+        "explain",
+        "attention_causal",
+        "--shape",
+        shape,
+        "--target",
+        "sm_80",
+    ];
+    let report = json(&explain);
+    for kernel in report["kernels"].as_array().unwrap() {
+        for key in [
+            "template",
+            "params",
+            "target",
+            "threads",
+            "warps",
+            "stages",
+            "shared_bytes",
+        ] {
+            assert!(!kernel[key].is_null(), "{key}");
+        }
+        assert!(kernel["predicted"]["total_ms"].as_f64().unwrap() > 0.0);
+        assert!(kernel["predicted"]["bound"].is_string() && kernel["predicted"]["blocks"].is_u64());
+        let simulated = &kernel["simulated"];
+        assert!(
+            simulated["counts"]["classes"]["matrix"]["warps"]
+                .as_u64()
+                .unwrap()
+                > 0
+        );
+        assert!(
+            simulated["coalescing"].as_f64().unwrap() > 0.9,
+            "{simulated}"
+        );
+        assert!(simulated["mistakes"].is_null());
+        assert!(
+            kernel["ptxas"]["registers"].as_u64().unwrap() > 16,
+            "needs ptxas: `make setup`"
+        );
+    }
+    let form = &report["forms"][0];
+    for key in [
+        "name",
+        "rules",
+        "flops",
+        "bytes",
+        "depth",
+        "predicted_ms",
+        "chosen",
+    ] {
+        assert!(!form[key].is_null(), "{key}");
+    }
+    assert!(report["roofline_ms"].is_number() && report["card"].is_string());
+    let (text, _) = printed(0, &explain);
+    for part in ["bound by", "registers", "nothing was measured", "matrix"] {
+        assert!(text.contains(part), "no '{part}' in {text}");
+    }
+}
+
+#[test]
+fn stages_of_the_gpu_path_can_be_printed() {
+    let emit = |stage| {
+        let explain = [
+            "explain",
+            "retention",
+            "--target",
+            "sm_90a",
+            "--emit",
+            stage,
+        ];
+        printed(0, &explain).0
+    };
+    assert!(emit("mlir").contains("llvm.func"));
+    assert!(emit("ptx").contains(".target sm_90a"));
+}

@@ -2,7 +2,7 @@
 
 use crate::error::with_suggestion;
 use crate::pipeline::compile;
-use crate::{Direction, Error, Target};
+use crate::{Direction, Error, GpuTarget, Target};
 use mixc_text::Source;
 use std::path::Path;
 
@@ -35,6 +35,9 @@ pub struct Listed {
 /// # Errors
 /// If a shipped definition does not compile.
 pub fn list() -> Result<Vec<Listed>, Error> {
+    let gpus = [GpuTarget::Sm80, GpuTarget::Sm89, GpuTarget::Sm90a].map(Target::Gpu);
+    let targets = [Target::Cpu, Target::Tile, Target::Interp];
+    let targets: Vec<String> = targets.iter().chain(&gpus).map(Target::to_string).collect();
     let mut listed = vec![];
     for entry in catalogue() {
         for program in compile(&entry.source())? {
@@ -43,9 +46,7 @@ pub fn list() -> Result<Vec<Listed>, Error> {
                 family: entry.family.to_owned(),
                 paper: paper(&program.doc),
                 directions: vec![Direction::Forward.to_string()],
-                targets: [Target::Cpu, Target::Tile, Target::Interp]
-                    .map(|t| t.to_string())
-                    .to_vec(),
+                targets: targets.clone(),
             });
         }
     }

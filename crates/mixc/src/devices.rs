@@ -1,5 +1,7 @@
 //! What this machine can do: its name, and the peaks that benchmarks are measured against.
 
+use crate::{GpuTarget, gpu};
+use mixc_nvtools::Ptxas;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -9,11 +11,16 @@ pub struct Device {
     pub target: String,
     pub description: String,
     pub compiles: bool,
+    /// On this machine's own hardware.
     pub runs: bool,
+    /// Whether a simulator stands in where nothing here runs it.
+    pub simulates: bool,
+    /// Whether machine code can be made, and with it registers, spills and occupancy be known.
+    pub assembles: bool,
     pub peaks: Option<Peaks>,
     /// Why it cannot be compiled for or run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Measured, not looked up.
@@ -28,30 +35,51 @@ pub struct Peaks {
     pub threads: usize,
 }
 
-/// Every target, with measured peaks for this CPU. Takes about a second.
+/// Every target, with measured peaks for this CPU (which takes about a second), and what is missing for the others.
 pub fn devices() -> Vec<Device> {
     let cpu = Device {
         target: "cpu".to_owned(),
         description: cpu_name(),
         compiles: true,
         runs: true,
+        simulates: false,
+        assembles: true,
         peaks: Some(measure_peaks()),
-        note: None,
+        notes: vec![],
     };
-    let gpu = |target: &str, name: &str| Device {
-        target: target.to_owned(),
-        description: name.to_owned(),
-        compiles: false,
-        runs: false,
+    let gpus = GpuTarget::ALL.into_iter().map(gpu);
+    std::iter::once(cpu).chain(gpus).collect()
+}
+
+fn gpu(target: GpuTarget) -> Device {
+    let (translator, ptxas) = (gpu::translator(), Ptxas::find());
+    let card = gpu::card_for(target);
+    let architecture = match target {
+        GpuTarget::Sm80 => "NVIDIA Ampere",
+        GpuTarget::Sm89 => "NVIDIA Ada",
+        GpuTarget::Sm90a => "NVIDIA Hopper",
+        GpuTarget::Sm100a => "NVIDIA Blackwell",
+    };
+    let missing = [
+        translator.as_ref().err().map(|e| e.to_string()),
+        ptxas.as_ref().err().map(|e| e.to_string()),
+        card.is_none().then(|| {
+            gpu::no_card().unwrap_or_else(|| "no card of this machine runs it".to_owned())
+        }),
+    ];
+    Device {
+        target: target.chip().to_owned(),
+        description: card.map_or_else(
+            || architecture.to_owned(),
+            |c| format!("{architecture}: {}", c.name),
+        ),
+        compiles: translator.is_ok(),
+        runs: translator.is_ok() && card.is_some(),
+        simulates: translator.is_ok(),
+        assembles: ptxas.is_ok(),
         peaks: None,
-        note: Some("PTX is not emitted by this version".to_owned()),
-    };
-    vec![
-        cpu,
-        gpu("sm_80", "NVIDIA Ampere"),
-        gpu("sm_89", "NVIDIA Ada"),
-        gpu("sm_90a", "NVIDIA Hopper"),
-    ]
+        notes: missing.into_iter().flatten().collect(),
+    }
 }
 
 /// The processor's name, where the system tells it.

@@ -2,7 +2,7 @@
 
 use crate::{BoundInputs, Error, Job};
 use mixc_interp::scalar_values;
-use mixc_ir::{Constraint, DType, Ix, Kind, Name, Program, Relation, Stmt, Term};
+use mixc_ir::{Constraint, DType, Ix, Kind, Name, Program, Relation, Stmt, Tensor, Term};
 use mixc_tensor::{Pattern, random_tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -29,6 +29,40 @@ pub fn random_job(
     dtype: DType,
     seed: u64,
 ) -> Result<Job, Error> {
+    let limit = int_limit(program, sizes);
+    let fill = |tensor: &Tensor, shape: &[usize], dtype| {
+        random_tensor(tensor, shape, dtype, pattern, limit, seed)
+    };
+    filled_job(program, sizes, sets, dtype, seed, fill)
+}
+
+/// The same job with zeros in every input: its kernels and launches do not depend on the values, and large inputs
+/// take long to draw.
+pub(crate) fn shaped_job(
+    program: &Program,
+    sizes: &Sizes,
+    sets: &BTreeMap<String, f64>,
+    dtype: DType,
+    seed: u64,
+) -> Result<Job, Error> {
+    let fill = |_: &Tensor, shape: &[usize], dtype| mixc_tensor::Tensor::zeros(dtype, shape);
+    filled_job(program, sizes, sets, dtype, seed, fill)
+}
+
+/// The largest value of made up integers without bounds: the longest size.
+pub(crate) fn int_limit(program: &Program, sizes: &Sizes) -> i64 {
+    let dims = sizes.iter().filter(|(name, _)| program.dims.contains(name));
+    dims.map(|(_, n)| *n).max().unwrap_or(1)
+}
+
+fn filled_job(
+    program: &Program,
+    sizes: &Sizes,
+    sets: &BTreeMap<String, f64>,
+    dtype: DType,
+    seed: u64,
+    fill: impl Fn(&Tensor, &[usize], DType) -> mixc_tensor::Tensor,
+) -> Result<Job, Error> {
     let mut bound = BoundInputs::default();
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5ca1a5);
     for scalar in &program.scalars {
@@ -45,12 +79,6 @@ pub fn random_job(
             .scalars
             .extend(value.map(|v| (scalar.name.clone(), v)));
     }
-    let limit = sizes
-        .iter()
-        .filter(|(name, _)| program.dims.contains(name))
-        .map(|(_, n)| *n)
-        .max()
-        .unwrap_or(1);
     let mut known = sizes.clone();
     if let Ok(values) = scalar_values(program, sizes, &bound.scalars) {
         let integers = program.scalars.iter().filter(|s| s.kind != Kind::Real);
@@ -72,10 +100,8 @@ pub fn random_job(
             Kind::Int => DType::I32,
             Kind::Bool => DType::Bool,
         };
-        bound.tensors.insert(
-            tensor.name.clone(),
-            random_tensor(tensor, &shape, dtype, pattern, limit, seed),
-        );
+        let filled = fill(tensor, &shape, dtype);
+        bound.tensors.insert(tensor.name.clone(), filled);
     }
     Job::new(program, bound, Some(dtype))
 }
@@ -131,7 +157,7 @@ pub fn awkward_sizes(program: &Program, fixed: &Sizes, count: usize, seed: u64) 
 const MAX_WORK: f64 = 2e6;
 
 /// Whether all constraints that can be evaluated hold, and every shape has a value.
-fn fits(program: &Program, sizes: &Sizes) -> bool {
+pub(crate) fn fits(program: &Program, sizes: &Sizes) -> bool {
     let holds = |c: &Constraint| match (c.left.eval_sizes(sizes), c.right.eval_sizes(sizes)) {
         (Some(a), Some(b)) => match c.relation {
             Relation::Eq => a == b,
@@ -230,7 +256,7 @@ fn draw_scalar(kind: Kind, (lo, hi): (f64, f64), rng: &mut ChaCha8Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mixc_ir::{Output, Tensor};
+    use mixc_ir::Output;
 
     /// o[t] = x[t] with N % G == 0.
     fn program() -> Program {

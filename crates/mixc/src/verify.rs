@@ -217,7 +217,7 @@ fn points(
 }
 
 /// How far each output may be from the reference.
-type Limits = BTreeMap<Name, f64>;
+pub(crate) type Limits = BTreeMap<Name, f64>;
 
 /// The limits of a problem.
 ///
@@ -226,7 +226,7 @@ type Limits = BTreeMap<Name, f64>;
 /// error of the definition evaluated with every operation rounded to f32.
 /// bf16, f16: twice the error of the plain computation in that type, and the f32 limit on top.
 /// f32 multiplied in tf32: the same with every operation rounded to tf32.
-fn limits(
+pub(crate) fn limits(
     program: &Program,
     job: &Job,
     reference: &Outputs,

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub mod bench;
+pub mod bundle;
 pub mod check;
 pub mod completions;
 pub mod devices;

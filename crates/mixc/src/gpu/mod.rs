@@ -4,14 +4,17 @@
 //! buffers and launches, and a card of this machine runs it; without one, [`simulate`] runs it on this CPU with
 //! every check on. [`model`] predicts times.
 
+pub mod bundle;
 mod compile;
 mod device;
 mod fit;
 pub mod model;
 mod plan;
 mod run;
+mod shrink;
 mod simulate;
 
+pub(crate) use compile::translator;
 pub use compile::{GpuKernel, compile};
 pub(crate) use device::measure;
 pub use device::{card_for, cards, no_card};
