@@ -45,7 +45,7 @@ pub struct BundleOptions {
 }
 
 /// Points that the interpreter may visit for one reference.
-const MOST_WORK: f64 = 1e7;
+const MOST_WORK: f64 = 2e7;
 /// The same where the kernels allow no smaller problem.
 const MOST_WORK_AT_ALL: f64 = 1e8;
 
