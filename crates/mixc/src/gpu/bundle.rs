@@ -4,19 +4,17 @@
 //! smaller case for the same kernels, which must be right before the larger one is timed. Inputs are seeds, so a
 //! bundle stays small.
 
+use super::reference::{Reference, counts, expected, fingerprint};
 use super::shrink::shrink;
 use super::{GpuKernel, fit, plan};
 use crate::choose::{candidates, find_form};
 use crate::problem::{int_limit, shaped_job};
-use crate::verify::{Limits, limits};
+use crate::verify::limits;
 use crate::{
-    Choices, Error, Executable, Form, Job, Mixer, Outputs, Sizes, Target, interpret, random_job,
-    work,
+    Choices, Error, Executable, Form, Job, Mixer, Sizes, Target, interpret, random_job, work,
 };
 use mixc_ir::{DType, Kind, Name};
-use mixc_launch::{
-    Bundle, Case, Counts, Expected, Generator, Input, Label, Plan, Role, Source, Values,
-};
+use mixc_launch::{Bundle, Case, Generator, Input, Label, Role, Source};
 use mixc_schedule::Schedule;
 use mixc_tensor::Pattern;
 use std::collections::BTreeMap;
@@ -101,12 +99,6 @@ struct Maker<'a> {
     /// What the interpreter computed already.
     references: Vec<(Sizes, DType, Reference)>,
     notes: Vec<String>,
-}
-
-#[derive(Clone)]
-struct Reference {
-    outputs: Outputs,
-    limits: Limits,
 }
 
 /// A form's kernels for a target and an element type.
@@ -367,51 +359,4 @@ impl Maker<'_> {
             .push((sizes.clone(), dtype, reference.clone()));
         Ok(reference)
     }
-}
-
-/// What the outputs of a plan must be.
-fn expected(plan: &Plan, reference: &Reference) -> Result<Vec<Expected>, Error> {
-    let one = |(name, exact): (&Name, &mixc_tensor::Tensor)| {
-        let place = |b: &mixc_launch::BufferSpec| b.name == **name && b.role == Role::Out;
-        let values: Vec<f32> = exact.to_f64().iter().map(|x| *x as f32).collect();
-        let limit = reference.limits.get(name).copied().unwrap_or(0.0);
-        if values.iter().any(|x| x.is_nan()) || !limit.is_finite() {
-            return Err(Error::Execution(format!(
-                "the reference for '{name}' is not a number, so nothing can be verified"
-            )));
-        }
-        let missing = || Error::Execution(format!("no kernel writes the output '{name}'"));
-        Ok(Expected {
-            buffer: plan.buffers.iter().position(place).ok_or_else(missing)?,
-            values: Values::F32(values),
-            positions: None,
-            rel_tol: limit,
-            abs_tol: None,
-        })
-    };
-    reference.outputs.tensors.iter().map(one).collect()
-}
-
-/// The arithmetic of the kernels, and inputs read and outputs written once.
-fn counts(schedule: &Schedule, plan: &Plan, job: &Job) -> Result<Counts, Error> {
-    let mut flops = 0u64;
-    for kernel in &schedule.kernels {
-        let counted = mixc_tile::counts::counts(kernel, &job.sizes);
-        let counted = counted.map_err(|e| Error::Execution(format!("bug: {e}")))?;
-        flops = flops.saturating_add(counted.flops());
-    }
-    let outside = plan.buffers.iter().filter(|b| b.role != Role::Work);
-    let bytes = outside.map(|b| b.elements().unwrap_or(0) * b.dtype.size_bytes() as u64);
-    Ok(Counts {
-        flops,
-        bytes: bytes.sum(),
-    })
-}
-
-/// The same for the same text on every machine (FNV-1a, 64 bits).
-fn fingerprint(text: &str) -> String {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{hash:016x}")
 }

@@ -10,6 +10,7 @@ mod device;
 mod fit;
 pub mod model;
 mod plan;
+mod reference;
 mod run;
 mod shrink;
 mod simulate;
