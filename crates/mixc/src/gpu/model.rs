@@ -94,8 +94,8 @@ pub fn card(target: Target) -> Card {
 const SPECIAL_PER_CLOCK: f64 = 16.0;
 /// Bytes a clock from the second-level cache of an A100 (its white paper); taken for the others too.
 const CACHE_BYTES_PER_CLOCK: f64 = 5120.0;
-/// Assumed: a statement of a block, with the barrier before the next one.
-const STATEMENT_SECONDS: f64 = 1.5e-7;
+/// Assumed: a statement of a block. Most work on registers and need no barrier before the next one.
+const STATEMENT_SECONDS: f64 = 4e-8;
 /// Assumed: one launch after another.
 const LAUNCH_SECONDS: f64 = 4e-6;
 /// Assumed registers of a thread. The choice of a form must not depend on whether ptxas is installed.
