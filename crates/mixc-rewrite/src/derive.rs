@@ -125,6 +125,12 @@ fn equal_forms(
     let mut normal_terms = root_terms(&normalising, &normal);
     let taken = taken_names(program, closed);
     extract_prefix_sums(closed, &mut normal_terms, &taken);
+    // Copies of axes that multiplying sums out has made.
+    for a in normalising.analysis.axes.all() {
+        let axes = &normalising.analysis.axes;
+        let sizes = closed.sizes.entry(axes.name(a).clone());
+        sizes.or_insert_with(|| axes.size(a).clone());
+    }
     let closed = &*closed;
 
     let (mut g, root) = graph_of(program, closed, &normal_terms)?;

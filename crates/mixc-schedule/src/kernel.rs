@@ -108,10 +108,11 @@ fn bind_outputs(
                     0,
                 ),
                 Role::Block(default) => {
+                    // Wide tiles of other axes are as narrow as those of independent columns.
                     let extent = if roles.is_sequence(&size) {
                         fitted(rows, roles.value(&size))
                     } else {
-                        default
+                        default.min(cols)
                     };
                     let var: Name = format!("{axis}_blk").into();
                     let extent_ix = Ix::Const(extent as i64);

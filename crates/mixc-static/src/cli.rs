@@ -24,7 +24,7 @@ pub struct Cli {
     /// Only these element types: bf16, f16, f32.
     #[arg(long = "dtype", value_parser = dtype)]
     dtypes: Vec<DType>,
-    /// Knobs of the kernels: NAME=VALUE. They win over those of the file with the sizes.
+    /// Knobs that are not left to the compiler: NAME=VALUE.
     #[arg(long = "knob", value_parser = knob)]
     knobs: Vec<(String, i64)>,
     /// Only the first shape of each mixer.
@@ -57,15 +57,13 @@ fn knob(text: &str) -> Result<(String, i64), String> {
 pub fn run(cli: &Cli) -> Result<(), Error> {
     let tools = Tools::find()?;
     let problems = Problems::read(&cli.shapes)?;
-    let mut knobs = problems.knobs.clone();
-    knobs.extend(cli.knobs.iter().cloned());
     let plan = Plan {
         mixers: cli.mixers.iter().cloned().collect(),
         forms: cli.forms.iter().cloned().collect(),
         targets: cli.targets.clone(),
         dtypes: cli.dtypes.clone(),
         first_shape: cli.first_shape,
-        choices: Choices::knobs(knobs),
+        choices: Choices::knobs(cli.knobs.iter().cloned().collect()),
     };
     let (rows, timing) = sweep(&tools, &problems, &plan)?;
     match &cli.out {

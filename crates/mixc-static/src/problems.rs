@@ -18,9 +18,9 @@ pub struct Problems {
     /// Further ones by family.
     #[serde(default)]
     more_dtypes: BTreeMap<String, Vec<String>>,
-    /// Knobs that are not left to the compiler.
+    /// Architectures for which only the first shape of a mixer is examined.
     #[serde(default)]
-    pub knobs: BTreeMap<String, i64>,
+    pub first_shape_only: Vec<String>,
     /// The forms whose predicted times are shown to readers: `mixer/form`.
     #[serde(default)]
     pub predicted: Vec<String>,

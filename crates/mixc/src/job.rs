@@ -63,6 +63,27 @@ impl Job {
         })
     }
 
+    /// The same problem with integers as GPUs take them, in 32 bits.
+    ///
+    /// # Errors
+    /// If a value needs more.
+    pub(crate) fn with_small_integers(&self) -> Result<Job, Error> {
+        let mut job = self.clone();
+        for (name, tensor) in &mut job.tensors {
+            if tensor.dtype() != DType::I64 {
+                continue;
+            }
+            let fits = |x: &f64| *x as i32 as f64 == *x;
+            if let Some(large) = tensor.to_f64().iter().find(|x| !fits(x)) {
+                return Err(Error::usage(format!(
+                    "'{name}' holds {large}, which does not fit in the 32 bits that kernels for GPUs count in"
+                )));
+            }
+            *tensor = converted(tensor, DType::I32);
+        }
+        Ok(job)
+    }
+
     /// The same problem for the f64 interpreter. `splits` gives sizes to the free symbols of a form.
     pub fn interp_inputs(&self, splits: &BTreeMap<Name, i64>) -> Inputs {
         let array = |t: &Tensor| Array::new(t.shape().to_vec(), t.to_f64());

@@ -170,48 +170,26 @@ pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, Low
     Ok(placement)
 }
 
-/// Warps for which the accumulators of all products of a kernel take at most half of a thread's registers: 4, or 8
-/// for larger tiles.
+/// Warps for which the results of all products that live at a time take at most half of a thread's registers: 4, or
+/// 8 for larger tiles.
 pub fn suggested_warps(kernel: &Kernel) -> u32 {
-    let mut results: Vec<usize> = vec![];
-    visit::each(&kernel.body, &mut |stmt| {
-        if let Stmt::Contract { dst, .. } = stmt
-            && dst.places.len() >= 2
-        {
-            results.push(visit::index(dst.buf));
-        }
-    });
-    // Loops over whole and over ragged blocks hold the same tiles under different names.
-    let mut shapes: Vec<(usize, &[usize])> = vec![];
-    let loops = copies_of_loops(kernel);
-    for buf in results {
-        let shape = kernel.bufs[buf].shape.as_slice();
-        shapes.push((buf, shape));
-    }
-    shapes.sort_unstable();
-    shapes.dedup();
-    let elements: usize = shapes
-        .iter()
-        .map(|(_, shape)| shape.iter().product::<usize>())
-        .sum();
-    if elements / loops.max(1) > 128 * 128 {
-        8
-    } else {
-        4
-    }
-}
-
-/// How many loops at the top of a kernel do the same work on different blocks: those with products.
-fn copies_of_loops(kernel: &Kernel) -> usize {
-    let with_products = |stmt: &&Stmt| {
-        let Stmt::For { body, .. } = stmt else {
-            return false;
-        };
-        let mut found = false;
-        visit::each(body, &mut |s| found |= matches!(s, Stmt::Contract { .. }));
-        found
+    // Loops over whole and over ragged blocks hold the same tiles under different names, one after the other.
+    let together = |stmt: &Stmt| -> usize {
+        let mut results: Vec<usize> = vec![];
+        visit::each(std::slice::from_ref(stmt), &mut |s| {
+            if let Stmt::Contract { dst, .. } = s
+                && dst.places.len() >= 2
+            {
+                results.push(visit::index(dst.buf));
+            }
+        });
+        results.sort_unstable();
+        results.dedup();
+        let elements = |buf: &usize| kernel.bufs[*buf].shape.iter().product::<usize>();
+        results.iter().map(elements).sum()
     };
-    kernel.body.iter().filter(with_products).count()
+    let most = kernel.body.iter().map(together).max().unwrap_or(0);
+    if most > 128 * 128 { 8 } else { 4 }
 }
 
 /// Rows that collide in no bank when eight of them are read at the same chunk: either the number of

@@ -34,6 +34,7 @@ const STAGES: i64 = 2;
 /// # Errors
 /// [`Error::Schedule`] if the form has no kernels; [`Error::Lower`] if one of them has no MLIR or fits with no tile.
 pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<Fitted, Error> {
+    let job = &job.with_small_integers()?;
     let mut knobs = choices.knobs.clone();
     let (warps, stages) = (knobs.remove("warps"), knobs.remove("stages"));
     let asked: BTreeSet<String> = knobs.keys().cloned().collect();

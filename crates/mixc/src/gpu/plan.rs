@@ -20,6 +20,7 @@ pub fn plan(
     kernels: &[GpuKernel],
     job: &Job,
 ) -> Result<(Plan, BTreeMap<usize, Tensor>), Error> {
+    let job = &job.with_small_integers()?;
     let mut plan = Plan::default();
     let mut contents = BTreeMap::new();
     let mut places: BTreeMap<Name, usize> = BTreeMap::new();
