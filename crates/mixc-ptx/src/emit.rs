@@ -340,6 +340,18 @@ impl Emit {
         }
     }
 
+    /// An I32 as I64, zeros above.
+    pub fn zext(&mut self, a: Val) -> Val {
+        self.op(Ty::I64, "arith.extui", &[a], " : i32 to i64")
+    }
+
+    /// Any value: nothing may depend on which.
+    pub fn undefined(&mut self, ty: Ty) -> Val {
+        let v = self.fresh(ty);
+        self.line(&format!("{v} = llvm.mlir.undef : {}", ty.text()));
+        v
+    }
+
     /// An I16 as I32, zeros above.
     pub fn zext16(&mut self, a: Val) -> Val {
         self.op(Ty::I32, "arith.extui", &[a], " : i16 to i32")

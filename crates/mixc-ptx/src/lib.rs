@@ -23,6 +23,7 @@ pub use place::suggested_warps;
 pub use target::{Limits, Target};
 
 use mixc_ir::{Ix, Name};
+pub use mixc_layout::shared::HardwareSwizzle;
 use std::collections::BTreeSet;
 
 /// How products of f32 inputs are computed.
@@ -47,8 +48,20 @@ pub struct Options {
     pub warps: u32,
     /// Tiles in flight in a loop over loads; 1 turns prefetching off.
     pub stages: u32,
-    /// Tensors whose address and strides (but the innermost) are multiples of 16 bytes.
+    /// Tensors whose address and strides (but the innermost) are multiples of 16 bytes, and no stride negative.
     pub aligned: BTreeSet<Name>,
+    /// Where the target has bulk tensor copies and warpgroup products, four more warps copy tiles ahead of those that
+    /// compute, and every block goes on to further grid points.
+    pub producer: bool,
+}
+
+/// How bulk tensor copies see a tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BulkMap {
+    pub tensor: Name,
+    /// Elements that one copy moves along each dimension, the innermost first.
+    pub box_: Vec<u32>,
+    pub swizzle: HardwareSwizzle,
 }
 
 /// What a kernel expects for one parameter, in order. Pointers are 64 bits, strides i64 in elements,
@@ -56,13 +69,18 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Param {
     Pointer(Name),
-    Stride { tensor: Name, dim: usize },
+    Stride {
+        tensor: Name,
+        dim: usize,
+    },
     Dim(Name),
     Scalar(Name),
+    /// A tensor map by value.
+    Map(BulkMap),
 }
 
-/// A kernel as MLIR, and how to launch it: `grid` points as a one-dimensional grid (the last axis fastest) of
-/// blocks of `threads` threads with `shared_bytes` of dynamic shared memory.
+/// A kernel as MLIR, and how to launch it: a block of `threads` threads with `shared_bytes` of dynamic shared memory for
+/// every point of `grid`, or any number of blocks where the kernel is `persistent`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PtxKernel {
     pub entry: String,
@@ -70,6 +88,10 @@ pub struct PtxKernel {
     pub mlir: String,
     pub params: Vec<Param>,
     pub grid: Vec<Ix>,
+    /// Blocks go on to further grid points until all are done.
+    pub persistent: bool,
+    /// Those that compute; the other threads load.
+    pub warps: u32,
     pub threads: u32,
     pub shared_bytes: u32,
     /// Tensors that the kernel expects to be aligned to 16 bytes with all strides but the last.

@@ -23,6 +23,23 @@ pub(crate) fn each<'k>(body: &'k [Stmt], f: &mut dyn FnMut(&'k Stmt)) {
     }
 }
 
+/// Calls `f` on every list of statements, outer ones first.
+pub(crate) fn bodies<'k>(body: &'k [Stmt], f: &mut dyn FnMut(&'k [Stmt])) {
+    f(body);
+    for stmt in body {
+        match stmt {
+            Stmt::For { body, .. } => bodies(body, f),
+            Stmt::If {
+                then, otherwise, ..
+            } => {
+                bodies(then, f);
+                bodies(otherwise, f);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The accesses that a statement reads, gathers included.
 pub(crate) fn reads(stmt: &Stmt) -> Vec<&Access> {
     let mut found = vec![];

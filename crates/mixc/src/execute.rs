@@ -142,7 +142,7 @@ impl Executable {
             .first()
             .and_then(|k| gpu::card_for(k.lowered.target));
         let Some(card) = card else { return Ok(None) };
-        let (plan, contents) = gpu::plan(schedule, kernels, job)?;
+        let (plan, contents) = gpu::plan(schedule, kernels, job, card.sms)?;
         gpu::measure(card, &plan, &contents, samples).map(Some)
     }
 

@@ -1,12 +1,16 @@
 //! Lowers a placed kernel statement by statement.
 
 mod contract;
+mod deferred;
 mod expr;
+mod feeds;
+mod flights;
 mod ldmatrix;
 mod matrix;
 mod outer;
 mod pipeline;
 mod points;
+mod producer;
 mod reduce;
 mod scan;
 mod shared;
@@ -19,7 +23,8 @@ use crate::functions::Accuracy;
 use crate::index::Scope;
 use crate::place::{Home, Placement, place};
 use crate::visit::{self, Key};
-use crate::{LowerError, Options, Param, PtxKernel, spread};
+use crate::{BulkMap, LowerError, Options, Param, PtxKernel, spread};
+use feeds::Turn;
 use mixc_ir::{DType, Ix, Name};
 use mixc_tile::ranges::Interval;
 use mixc_tile::{Access, Compare, Cond, Kernel, Stmt};
@@ -41,7 +46,7 @@ pub fn lower(kernel: &Kernel, options: &Options) -> Result<PtxKernel, LowerError
         other => other,
     };
     lower.prologue().map_err(named)?;
-    lower.block(&kernel.body).map_err(named)?;
+    lower.body().map_err(named)?;
     Ok(lower.finish())
 }
 
@@ -71,6 +76,15 @@ pub(crate) struct Lower<'k> {
     arguments: Vec<String>,
     /// Some product reads shared memory through the async proxy.
     uses_warpgroups: bool,
+    maps: HashMap<BulkMap, Val>,
+    /// By ring of what a producer loads: where the current role is.
+    turns_of_rings: Vec<Turn>,
+    /// What a producer loads for the current turns.
+    open: Vec<feeds::Open>,
+    /// Products that were started, the oldest first.
+    flights: Vec<flights::Flight<'k>>,
+    /// Packed words stay behind the waits before them.
+    pinned: bool,
 }
 
 impl<'k> Lower<'k> {
@@ -102,18 +116,41 @@ impl<'k> Lower<'k> {
             params: vec![],
             arguments: vec![],
             uses_warpgroups: placement.products.values().any(|p| p.warpgroup.is_some()),
+            maps: HashMap::new(),
+            turns_of_rings: vec![],
+            open: vec![],
+            flights: vec![],
+            pinned: false,
             placement,
         }
     }
 
     fn argument(&mut self, param: Param, ty: Ty) -> Val {
         let v = self.e.fresh(ty);
-        self.arguments.push(format!("{v}: {}", ty.text()));
+        let by_value = match &param {
+            Param::Map(_) => {
+                " {llvm.byval = !llvm.array<128 x i8>, llvm.align = 64 : i64, nvvm.grid_constant}"
+            }
+            _ => "",
+        };
+        self.arguments.push(format!("{v}: {}{by_value}", ty.text()));
         self.params.push(param);
         v
     }
 
-    /// Parameters, thread numbers, the coordinates of the grid point, register slots.
+    /// The whole work of a block.
+    fn body(&mut self) -> Result<(), LowerError> {
+        if self.placement.producer.is_some() {
+            return self.specialised();
+        }
+        let point = self.e.special("ctaid.x");
+        self.grid(point)?;
+        self.hoist_divisions()?;
+        let kernel = self.kernel;
+        self.block(&kernel.body)
+    }
+
+    /// Parameters, thread numbers, register slots.
     fn prologue(&mut self) -> Result<(), LowerError> {
         for tensor in &self.kernel.tensors {
             let pointer = self.argument(Param::Pointer(tensor.name.clone()), Ty::Global);
@@ -141,6 +178,14 @@ impl<'k> Lower<'k> {
             let v = self.argument(Param::Scalar(name.clone()), Ty::F32);
             self.scalars.insert(name.clone(), v);
         }
+        let feeds = self.placement.producer.iter().flat_map(|p| &p.feeds);
+        let maps: Vec<BulkMap> = feeds.map(|f| f.copy.map.clone()).collect();
+        for map in maps {
+            if !self.maps.contains_key(&map) {
+                let v = self.argument(Param::Map(map.clone()), Ty::Slot);
+                self.maps.insert(map, v);
+            }
+        }
         self.thread = self.e.special("tid.x");
         let mask = self.e.i32(31);
         self.lane = self.e.bit_and(self.thread, mask);
@@ -150,8 +195,6 @@ impl<'k> Lower<'k> {
         self.e.line(&format!(
             "{shared} = llvm.mlir.addressof @smem : !llvm.ptr<3>"
         ));
-        self.grid()?;
-        self.hoist_divisions()?;
         for home in &self.placement.homes {
             let slots = match home {
                 Home::Registers(layout) => (0..spread::registers(layout))
@@ -164,20 +207,26 @@ impl<'k> Lower<'k> {
         Ok(())
     }
 
-    fn grid(&mut self) -> Result<(), LowerError> {
-        let mut rest = self.e.special("ctaid.x");
-        let axes: Vec<_> = self.kernel.grid.iter().collect();
-        for (n, axis) in axes.iter().enumerate().rev() {
-            let value = if n == 0 {
-                rest
-            } else {
+    /// The coordinates of a grid point by its number.
+    fn grid(&mut self, point: Val) -> Result<(), LowerError> {
+        let mut rest = point;
+        for (n, (axis, backwards)) in self.grid_order().into_iter().enumerate().rev() {
+            let axis = &self.kernel.grid[axis];
+            let mut value = rest;
+            if n > 0 || backwards {
                 let extent = self.uniform(&axis.extent)?;
-                let q = self.e.div_natural(rest, extent);
-                let product = self.e.mul(q, extent);
-                let value = self.e.sub(rest, product);
-                rest = q;
-                value
-            };
+                if n > 0 {
+                    let q = self.e.div_natural(rest, extent);
+                    let product = self.e.mul(q, extent);
+                    value = self.e.sub(rest, product);
+                    rest = q;
+                }
+                if backwards {
+                    let one = self.e.i32(1);
+                    let last = self.e.sub(extent, one);
+                    value = self.e.sub(last, value);
+                }
+            }
             let range = self.scope.range(&axis.extent, &HashMap::new());
             let hi = if range.hi == i64::MAX {
                 i64::from(i32::MAX)
@@ -217,10 +266,16 @@ impl<'k> Lower<'k> {
 
     fn finish(mut self) -> PtxKernel {
         self.e.line("llvm.return");
-        let threads = 32u32 << self.placement.warp_bits;
+        let persistent = self.placement.producer.is_some();
+        let mut threads = 32u32 << self.placement.warp_bits;
+        if persistent {
+            threads += producer::PRODUCERS;
+        }
         // Split f32 products need many registers, and ptxas would rather spill than give up an occupancy
         // that they do not profit from.
         let bound = match self.accuracy {
+            // Registers can only move between roles if ptxas knows how many there are.
+            _ if persistent => ", nvvm.minctasm = 1 : i32",
             Accuracy::Full => ", nvvm.minctasm = 1 : i32",
             Accuracy::Fast => "",
         };
@@ -238,29 +293,63 @@ impl<'k> Lower<'k> {
             mlir,
             params: self.params,
             grid: self.kernel.grid.iter().map(|g| g.extent.clone()).collect(),
+            persistent,
+            warps: 1 << self.placement.warp_bits,
             threads,
             shared_bytes: self.placement.shared_bytes as u32,
             aligned: self.options.aligned.clone(),
         }
     }
 
+    /// Statements, and the waits for the products that they started.
     fn block(&mut self, body: &'k [Stmt]) -> Result<(), LowerError> {
+        self.run(body)?;
+        self.land_all()
+    }
+
+    fn run(&mut self, body: &'k [Stmt]) -> Result<(), LowerError> {
         let mut n = 0;
         while n < body.len() {
             let stmt = &body[n];
-            if let Some(pipeline) = self.placement.pipelines.get(&(stmt as Key)).cloned() {
+            if let Some(pipeline) = self.placement.pipelines.get(&(stmt as Key)).cloned()
+                && self.producer().is_none()
+            {
                 self.pipelined(&body[n..n + pipeline.length], &pipeline)?;
                 n += pipeline.length;
                 continue;
             }
-            self.stmt(stmt)?;
-            n += 1;
+            self.land_for(stmt)?;
+            let ring = self.ring_of(stmt);
+            let length = body[n..].iter().take_while(|s| self.ring_of(s) == ring);
+            let length = ring.map_or(1, |_| length.count());
+            let together = &body[n..n + length];
+            for stmt in together {
+                self.await_feeds(stmt);
+            }
+            match ring {
+                Some(ring) => self.fed_chain(together, ring)?,
+                None => self.stmt(stmt)?,
+            }
+            for stmt in together {
+                self.release_feeds(stmt);
+            }
+            n += length;
         }
         Ok(())
     }
 
+    /// The ring that a loop goes through.
+    fn ring_of(&self, stmt: &Stmt) -> Option<usize> {
+        let key: Key = stmt;
+        self.producer().and_then(|p| p.of_loop.get(&key).copied())
+    }
+
     fn stmt(&mut self, stmt: &'k Stmt) -> Result<(), LowerError> {
+        let fed = self.producer();
         match stmt {
+            Stmt::Load { .. } if fed.is_some_and(|p| p.of_load.contains_key(&(stmt as Key))) => {
+                Ok(())
+            }
             Stmt::For { .. } => self.plain_loop(stmt),
             Stmt::If {
                 cond,
@@ -283,14 +372,7 @@ impl<'k> Lower<'k> {
         otherwise: &'k [Stmt],
     ) -> Result<(), LowerError> {
         self.flush_all();
-        let left = self.uniform(&cond.left)?;
-        let right = self.uniform(&cond.right)?;
-        let compare = match cond.compare {
-            Compare::Lt => Cmp::Lt,
-            Compare::Le => Cmp::Le,
-            Compare::Eq => Cmp::Eq,
-        };
-        let holds = self.e.icmp(compare, left, right);
+        let holds = self.condition(cond)?;
         let before = self.hazards.clone();
         self.e.open_if(holds);
         self.block(then)?;
@@ -304,8 +386,28 @@ impl<'k> Lower<'k> {
         Ok(())
     }
 
+    fn condition(&mut self, cond: &Cond) -> Result<Val, LowerError> {
+        let left = self.uniform(&cond.left)?;
+        let right = self.uniform(&cond.right)?;
+        let compare = match cond.compare {
+            Compare::Lt => Cmp::Lt,
+            Compare::Le => Cmp::Le,
+            Compare::Eq => Cmp::Eq,
+        };
+        Ok(self.e.icmp(compare, left, right))
+    }
+
     /// A loop without prefetching.
     fn plain_loop(&mut self, stmt: &'k Stmt) -> Result<(), LowerError> {
+        self.counted_loop(stmt, |own, body| own.block(body))
+    }
+
+    /// A loop whose turns `f` lowers.
+    fn counted_loop(
+        &mut self,
+        stmt: &'k Stmt,
+        f: impl FnOnce(&mut Self, &'k [Stmt]) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
         let Stmt::For {
             var,
             lo,
@@ -325,7 +427,7 @@ impl<'k> Lower<'k> {
             self.barrier();
         }
         let outside = self.open_body();
-        self.block(body)?;
+        f(self, body)?;
         self.end_of_turn(stmt, body);
         self.close_body(outside);
         self.e.close();
@@ -382,9 +484,12 @@ impl<'k> Lower<'k> {
         visit::each(body, &mut |stmt| {
             let mut buffers = visit::reads(stmt);
             buffers.extend(visit::written(stmt));
-            found |= buffers
-                .iter()
-                .any(|a| self.placement.storage[visit::index(a.buf)].is_some());
+            // What a producer loads has barriers of its own.
+            let fed = |buf: usize| self.producer().is_some_and(|p| p.of_buf.contains_key(&buf));
+            found |= buffers.iter().any(|a| {
+                let buf = visit::index(a.buf);
+                self.placement.storage[buf].is_some() && !fed(buf)
+            });
             found |= self.placement.scratch.contains_key(&(stmt as Key));
             if let Stmt::Store { tensor, .. } | Stmt::Load { tensor, .. } = stmt {
                 found |= self.is_scratch(tensor);

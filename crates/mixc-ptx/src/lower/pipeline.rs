@@ -168,9 +168,10 @@ impl<'k> Lower<'k> {
         let prefetched = &pipeline.loads[n];
         for inner in body.iter() {
             if !prefetched.contains(&(inner as Key)) {
-                self.block(std::slice::from_ref(inner))?;
+                self.run(std::slice::from_ref(inner))?;
             }
         }
+        self.land_all()?;
         self.end_of_turn(stmt, body);
         self.close_body(outside);
         let next = self.e.add(current, one);

@@ -345,7 +345,8 @@ impl Lower<'_> {
             Elem::F16 => "cvt.rn.f16x2.f32 $0, $1, $2;",
             _ => "cvt.rn.bf16x2.f32 $0, $1, $2;",
         };
-        self.e.asm(text, "=r,f,f", &[high, low], &[Ty::I32], false)[0]
+        self.e
+            .asm(text, "=r,f,f", &[high, low], &[Ty::I32], self.pinned)[0]
     }
 
     /// Both halves of a word as f32, the low one first.

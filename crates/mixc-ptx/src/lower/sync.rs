@@ -1,6 +1,7 @@
 //! Barriers: which threads' accesses to shared memory and to scratch tensors are still in flight.
 
 use super::Lower;
+use super::producer::CONSUMER_BARRIER;
 use crate::place::Slot;
 use mixc_ir::Name;
 use std::collections::BTreeSet;
@@ -64,14 +65,24 @@ impl Lower<'_> {
 
     /// A barrier where asynchronous copies were waited for already.
     pub(super) fn bare_barrier(&mut self) {
+        self.land_for_barrier();
         if self.uses_warpgroups {
             // What threads wrote is visible to `wgmma` only behind this (PTX ISA, "Async proxy").
             self.e
                 .asm("fence.proxy.async.shared::cta;", "", &[], &[], true);
         }
-        let zero = self.e.i32(0);
-        self.e
-            .run("llvm.nvvm.barrier.cta.sync.aligned.all", &[zero]);
+        if self.placement.producer.is_some() {
+            let barrier = self.e.i32(CONSUMER_BARRIER);
+            let threads = self.e.i32(32 << self.placement.warp_bits);
+            self.e.run(
+                "llvm.nvvm.barrier.cta.sync.aligned.count",
+                &[barrier, threads],
+            );
+        } else {
+            let zero = self.e.i32(0);
+            self.e
+                .run("llvm.nvvm.barrier.cta.sync.aligned.all", &[zero]);
+        }
         self.hazards.clear();
     }
 

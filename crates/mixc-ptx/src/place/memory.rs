@@ -5,10 +5,10 @@ use crate::spread;
 use crate::visit::{self, Key};
 use mixc_layout::WARP;
 use mixc_tile::{Kernel, Stmt};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// Bytes after which the widest swizzle of the hardware repeats.
-const SWIZZLE_REPEAT: usize = 1024;
+/// Bytes after which the widest swizzle of the hardware repeats; slots of at least this size begin at a multiple of it.
+pub(super) const SWIZZLE_REPEAT: usize = 1024;
 
 /// Positions of statements in program order, and the loops around them.
 struct Timeline {
@@ -20,8 +20,13 @@ struct Timeline {
 pub(crate) fn allocate(kernel: &Kernel, placement: &mut Placement) {
     make_slots(kernel, placement);
     let timeline = Timeline::of(kernel, placement);
+    let fed = fed_slots(placement);
     let lifetimes: Vec<(usize, usize)> = (0..placement.slots.len())
-        .map(|n| timeline.lifetime(n))
+        .map(|n| match fed.contains(&n) {
+            // A producer may be anywhere ahead.
+            true => (0, usize::MAX),
+            false => timeline.lifetime(n),
+        })
         .collect();
     let mut order: Vec<usize> = (0..placement.slots.len()).collect();
     // Large slots first, at multiples of what swizzles repeat after.
@@ -55,6 +60,13 @@ pub(crate) fn allocate(kernel: &Kernel, placement: &mut Placement) {
         placement.shared_bytes = placement.shared_bytes.max(offset + bytes);
         placed.push(n);
     }
+}
+
+/// The slots that a producer fills.
+fn fed_slots(placement: &Placement) -> HashSet<usize> {
+    let fed = placement.producer.iter().flat_map(|p| p.of_buf.keys());
+    fed.filter_map(|buf| Some(placement.storage[*buf].as_ref()?.slot))
+        .collect()
 }
 
 /// One slot for each buffer, one for all buffers that a chain of loops prefetches into with the same load, and

@@ -8,6 +8,7 @@
 //! 4. Loads at the top of loops are prefetched ([`pipelines`]); shared memory is given out by
 //!    lifetime ([`memory`]).
 
+mod feeds;
 mod homes;
 mod memory;
 mod pipelines;
@@ -21,10 +22,11 @@ use mixc_layout::Layout;
 use mixc_tile::{Kernel, Stmt};
 use std::collections::HashMap;
 
+pub(crate) use feeds::{Feed, ONCE, Producer, STAGE_BARRIERS};
 pub(crate) use homes::{composite, rows_operand};
 pub(crate) use pipelines::Pipeline;
 pub(crate) use products::{Product, Unit};
-pub(crate) use warpgroup::Warpgroup;
+pub(crate) use warpgroup::{Factor, Warpgroup};
 
 /// Element type in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,7 +121,10 @@ pub(crate) struct Placement {
     pub pipelines: HashMap<Key, Pipeline>,
     /// Scratch of reductions across warps.
     pub scratch: HashMap<Key, usize>,
+    /// What warps of their own load, if they do.
+    pub producer: Option<Producer>,
     pub shared_bytes: usize,
+    /// Of the warps that compute.
     pub warp_bits: u32,
 }
 
@@ -153,11 +158,19 @@ pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, Low
         products,
         pipelines,
         scratch: HashMap::new(),
+        producer: None,
         shared_bytes: 0,
         warp_bits,
     };
     warpgroup::choose(&mut placement, options);
+    placement.producer = feeds::choose(kernel, options, &placement);
+    if let Some(producer) = &placement.producer {
+        pipelines::keep(&mut placement.pipelines, &producer.of_load);
+    }
     memory::allocate(kernel, &mut placement);
+    if let Some(producer) = &mut placement.producer {
+        placement.shared_bytes = producer.settle(&placement.storage, placement.shared_bytes);
+    }
     let available = options.target.limits().shared_per_block as usize;
     if placement.shared_bytes > available {
         return Err(LowerError::SharedMemory {

@@ -29,6 +29,23 @@ pub(crate) fn find(kernel: &Kernel, options: &Options, homes: &[Home]) -> HashMa
     found
 }
 
+/// Keeps the loads that are in `wanted`, and the pipelines that have any.
+pub(crate) fn keep<V>(pipelines: &mut HashMap<Key, Pipeline>, wanted: &HashMap<Key, V>) {
+    for pipeline in pipelines.values_mut() {
+        let stays: Vec<bool> = pipeline.loads[0]
+            .iter()
+            .map(|key| wanted.contains_key(key))
+            .collect();
+        let mut keep = stays.iter();
+        pipeline.groups.retain(|_| *keep.next().unwrap_or(&false));
+        for loads in &mut pipeline.loads {
+            let mut keep = stays.iter();
+            loads.retain(|_| *keep.next().unwrap_or(&false));
+        }
+    }
+    pipelines.retain(|_, pipeline| !pipeline.groups.is_empty());
+}
+
 fn in_body(
     kernel: &Kernel,
     options: &Options,

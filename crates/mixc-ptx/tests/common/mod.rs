@@ -4,8 +4,8 @@
 use half::{bf16, f16};
 use mixc_ir::DType;
 use mixc_nvtools::Translator;
-use mixc_ptx::{Options, Param, Precision, PtxKernel, Target, lower};
-use mixc_sim::{Arg, Finding, Memory, Module};
+use mixc_ptx::{BulkMap, HardwareSwizzle, Options, Param, Precision, PtxKernel, Target, lower};
+use mixc_sim::{Arg, BufferId, Finding, Memory, Module, Swizzle, TensorElem, TensorMap};
 use mixc_tile::{Kernel, KernelArgs, TensorArg, TensorData, Usage, interpret};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -63,6 +63,8 @@ pub struct Config {
     pub stages: u32,
     /// Whether tensors that are aligned are declared to be.
     pub aligned: bool,
+    /// Whether warps of their own load where they can.
+    pub producer: bool,
 }
 
 /// A selection in which every value of every choice occurs, and every pair of warps and stages.
@@ -79,6 +81,7 @@ pub fn configs() -> Vec<Config> {
             warps,
             stages,
             aligned: n % 4 != 2,
+            producer: n % 3 != 0,
         });
     }
     all
@@ -174,6 +177,7 @@ impl Case {
             warps: config.warps,
             stages: config.stages,
             aligned: aligned.map(|t| t.name.clone()).collect::<BTreeSet<_>>(),
+            producer: config.producer,
         }
     }
 
@@ -225,11 +229,18 @@ impl Case {
                 }
                 Param::Dim(name) => Arg::I32(i32::try_from(self.args.dims[name]).unwrap()),
                 Param::Scalar(name) => Arg::F32(self.args.scalars[name]),
+                Param::Map(map) => Arg::TensorMap(self.tensor_map(map, ids[&map.tensor])),
             })
             .collect();
         let blocks = lowered.grid.iter();
         let blocks = blocks.map(|ix| ix.eval_sizes(&self.args.dims).unwrap().max(0) as u32);
-        let blocks: u32 = blocks.product();
+        let points: u32 = blocks.product();
+        // So few persistent blocks that each goes through several grid points.
+        let blocks = if lowered.persistent {
+            points.min(2)
+        } else {
+            points
+        };
         let mut findings = vec![];
         // No device starts an empty grid.
         if blocks > 0 {
@@ -262,6 +273,32 @@ impl Case {
             tensors: tensors.collect(),
             findings,
         })
+    }
+
+    fn tensor_map(&self, map: &BulkMap, buffer: BufferId) -> TensorMap {
+        let declared = self.kernel.tensors.iter().find(|t| t.name == map.tensor);
+        let dtype = declared.unwrap().dtype;
+        let data = &self.args.tensors[&map.tensor];
+        let bytes = dtype.size_bytes() as u64;
+        let outer = data.strides.iter().take(data.strides.len() - 1).rev();
+        TensorMap {
+            buffer,
+            offset: 0,
+            elem: match dtype {
+                DType::Bf16 => TensorElem::Bf16,
+                DType::F16 => TensorElem::F16,
+                _ => TensorElem::F32,
+            },
+            dims: data.shape.iter().rev().map(|n| *n as u64).collect(),
+            strides: outer.map(|s| *s as u64 * bytes).collect(),
+            box_dims: map.box_.clone(),
+            swizzle: match map.swizzle {
+                HardwareSwizzle::None => Swizzle::None,
+                HardwareSwizzle::Bytes32 => Swizzle::B32,
+                HardwareSwizzle::Bytes64 => Swizzle::B64,
+                HardwareSwizzle::Bytes128 => Swizzle::B128,
+            },
+        }
     }
 
     /// The tensors after the tile interpreter.

@@ -196,7 +196,12 @@ fn counts(
     let schedule = executable
         .schedule()
         .ok_or_else(|| Error::Execution("bug: a GPU kernel without a schedule".to_owned()))?;
-    let (plan, contents) = gpu::plan(schedule, executable.gpu_kernels(), &small)?;
+    let (plan, contents) = gpu::plan(
+        schedule,
+        executable.gpu_kernels(),
+        &small,
+        gpu::SIMULATED_MULTIPROCESSORS,
+    )?;
     let done = gpu::simulate(&plan, &contents)?;
     let mistakes = done.mistakes();
     let shape: BTreeMap<String, i64> = small

@@ -6,7 +6,7 @@
 
 use super::reference::{Reference, counts, expected, fingerprint};
 use super::shrink::shrink;
-use super::{GpuKernel, fit, plan};
+use super::{GpuKernel, fit, model, plan};
 use crate::choose::{candidates, find_form};
 use crate::problem::{int_limit, shaped_job};
 use crate::verify::limits;
@@ -293,7 +293,8 @@ impl Maker<'_> {
 
     /// Plan, inputs, label and counts.
     fn case(&mut self, made: &Made, sizes: &Sizes, job: &Job) -> Result<Case, Error> {
-        let (plan, _) = plan(made.schedule, made.kernels, job)?;
+        let multiprocessors = model::card(made.target).multiprocessors;
+        let (plan, _) = plan(made.schedule, made.kernels, job, multiprocessors)?;
         let label = self.label(made, job);
         (self.progress)(&label);
         let limit = int_limit(&self.mixer.program, sizes);

@@ -17,8 +17,9 @@ pub struct GpuKernel {
 }
 
 impl GpuKernel {
+    /// Warps that compute.
     pub fn warps(&self) -> u32 {
-        self.lowered.threads / 32
+        self.lowered.warps
     }
 }
 

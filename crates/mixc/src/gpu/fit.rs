@@ -37,6 +37,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let job = &job.with_small_integers()?;
     let mut knobs = choices.knobs.clone();
     let (warps, stages) = (knobs.remove("warps"), knobs.remove("stages"));
+    let producer = knobs.remove("producer");
     let asked: BTreeSet<String> = knobs.keys().cloned().collect();
     knobs.entry("cols".to_owned()).or_insert(COLS);
     loop {
@@ -48,6 +49,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 warps: warps.map_or_else(|| suggested_warps(kernel), |w| w as u32),
                 stages: stages.unwrap_or(STAGES).max(1) as u32,
                 aligned: aligned(kernel, job),
+                producer: producer != Some(0),
             };
             lower(kernel, options, stages.is_some())
         });
@@ -129,7 +131,8 @@ fn is_aligned(tensor: &TensorArg, job: &Job) -> bool {
     };
     let size = tensor.dtype.size_bytes() as i64;
     let outer = &strides[..strides.len().saturating_sub(1)];
-    outer.iter().all(|s| s * size % 16 == 0)
+    // Bulk copies cannot walk a tensor backwards or stay on one element.
+    outer.iter().all(|s| s * size % 16 == 0 && *s > 0)
 }
 
 #[cfg(test)]

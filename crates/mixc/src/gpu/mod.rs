@@ -20,7 +20,7 @@ pub use compile::{GpuKernel, compile};
 pub(crate) use device::measure;
 pub use device::{card_for, cards, no_card};
 pub use fit::{Fitted, Lowered, fit};
-pub use plan::plan;
+pub use plan::{SIMULATED_MULTIPROCESSORS, plan};
 pub(crate) use run::run;
 pub use simulate::{Simulated, simulate};
 

@@ -4,14 +4,26 @@ use crate::execute::{extents, kernel_dtype};
 use crate::gpu::GpuKernel;
 use crate::{Error, Job};
 use mixc_ir::{DType, Name};
-use mixc_launch::{Arg, BufferSpec, Launch, ModuleImage, Plan, Role};
-use mixc_ptx::Param;
+use mixc_launch::{
+    Arg, BufferSpec, L2Promotion, Launch, MapElem, ModuleImage, Plan, Role, Swizzle, TensorMap,
+};
+use mixc_nvtools::{Footprint, Limits, occupancy};
+use mixc_ptx::{BulkMap, HardwareSwizzle, Param, PtxKernel};
 use mixc_schedule::Schedule;
 use mixc_tensor::Tensor;
 use mixc_tile::Usage;
 use std::collections::BTreeMap;
 
-/// Buffers and launches of a job, and the contents of its input buffers by index.
+/// Multiprocessors to plan for where a simulator stands in for a card: so few that persistent blocks go through
+/// several grid points even of a small problem.
+pub const SIMULATED_MULTIPROCESSORS: u32 = 2;
+/// Assumed registers of a thread of a persistent block.
+const REGISTERS: u32 = 168;
+/// Grid points that persistent kernels count.
+const MOST_POINTS: usize = 1 << 30;
+
+/// Buffers and launches of a job on a card with this many multiprocessors, and the contents of its input buffers by
+/// index.
 ///
 /// # Errors
 /// If a size or scalar that a kernel takes is not known, or a grid is too large.
@@ -19,6 +31,7 @@ pub fn plan(
     schedule: &Schedule,
     kernels: &[GpuKernel],
     job: &Job,
+    multiprocessors: u32,
 ) -> Result<(Plan, BTreeMap<usize, Tensor>), Error> {
     let job = &job.with_small_integers()?;
     let mut plan = Plan::default();
@@ -63,17 +76,26 @@ pub fn plan(
             cubin: None,
         });
         let lowered = &kernel.lowered;
-        let blocks = extents(&lowered.grid, &job.sizes)?
+        let most = if lowered.persistent {
+            MOST_POINTS
+        } else {
+            i32::MAX as usize
+        };
+        let points = extents(&lowered.grid, &job.sizes)?
             .iter()
             .try_fold(1usize, |a, n| a.checked_mul(*n))
-            .and_then(|n| u32::try_from(n).ok())
-            .filter(|n| *n <= i32::MAX as u32)
+            .filter(|n| *n <= most)
             .ok_or_else(|| {
                 Error::usage(format!(
-                    "kernel {} needs more than 2^31 thread blocks for these sizes",
+                    "kernel {} needs more than {most} thread blocks for these sizes",
                     lowered.entry
                 ))
-            })?;
+            })? as u32;
+        let blocks = if lowered.persistent {
+            points.min(resident_blocks(lowered, multiprocessors))
+        } else {
+            points
+        };
         let args = lowered
             .params
             .iter()
@@ -91,6 +113,50 @@ pub fn plan(
     Ok((plan, contents))
 }
 
+/// Blocks of a kernel that run at a time.
+fn resident_blocks(kernel: &PtxKernel, multiprocessors: u32) -> u32 {
+    let footprint = Footprint {
+        threads: kernel.threads,
+        registers: REGISTERS,
+        shared: kernel.shared_bytes,
+    };
+    let held = Limits::of(kernel.target.chip()).map_or(1, |l| occupancy(l, &footprint).blocks);
+    multiprocessors * held.max(1)
+}
+
+/// The tensor map of a buffer as a kernel expects it.
+fn tensor_map(map: &BulkMap, buffer: usize, spec: &BufferSpec) -> Result<TensorMap, Error> {
+    let elem = match spec.dtype {
+        mixc_launch::DType::F32 => MapElem::F32,
+        mixc_launch::DType::F16 => MapElem::F16,
+        mixc_launch::DType::Bf16 => MapElem::Bf16,
+        other => {
+            return Err(Error::Execution(format!(
+                "bug: a tensor map over {other:?} for '{}'",
+                map.tensor
+            )));
+        }
+    };
+    let strides = spec.strides();
+    let outer = strides.iter().take(strides.len().saturating_sub(1));
+    Ok(TensorMap {
+        buffer,
+        byte_offset: 0,
+        elem,
+        dims: spec.shape.iter().rev().map(|n| *n as u64).collect(),
+        strides_bytes: outer.rev().map(|s| *s as u64 * elem.size_bytes()).collect(),
+        box_: map.box_.clone(),
+        elem_strides: vec![1; map.box_.len()],
+        swizzle: match map.swizzle {
+            HardwareSwizzle::None => Swizzle::None,
+            HardwareSwizzle::Bytes32 => Swizzle::B32,
+            HardwareSwizzle::Bytes64 => Swizzle::B64,
+            HardwareSwizzle::Bytes128 => Swizzle::B128,
+        },
+        l2_promotion: L2Promotion::B128,
+    })
+}
+
 fn argument(
     param: &Param,
     job: &Job,
@@ -103,6 +169,12 @@ fn argument(
         Param::Stride { tensor, dim } => {
             let buffer = *places.get(tensor).ok_or_else(|| missing(tensor))?;
             Arg::I64(buffers[buffer].strides()[*dim])
+        }
+        Param::Map(map) => {
+            let buffer = *places
+                .get(&map.tensor)
+                .ok_or_else(|| missing(&map.tensor))?;
+            Arg::TensorMap(tensor_map(map, buffer, &buffers[buffer])?)
         }
         Param::Dim(name) => {
             let value = *job.sizes.get(name).ok_or_else(|| missing(name))?;

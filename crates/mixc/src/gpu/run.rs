@@ -1,5 +1,6 @@
 //! Execution for GPU targets: on a card that can, else in the simulator.
 
+use super::plan::SIMULATED_MULTIPROCESSORS;
 use super::{GpuKernel, device, plan, simulate};
 use crate::{Error, Job, Outputs};
 use mixc_ir::Program;
@@ -15,10 +16,11 @@ pub(crate) fn run(
     kernels: &[GpuKernel],
     job: &Job,
 ) -> Result<Outputs, Error> {
-    let (plan, contents) = plan(schedule, kernels, job)?;
     let card = kernels
         .first()
         .and_then(|k| device::card_for(k.lowered.target));
+    let multiprocessors = card.map_or(SIMULATED_MULTIPROCESSORS, |c| c.sms);
+    let (plan, contents) = plan(schedule, kernels, job, multiprocessors)?;
     let (buffers, time) = match card {
         Some(card) => {
             let ran = device::execute(card, &plan, &contents)?;

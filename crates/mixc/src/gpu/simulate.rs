@@ -1,8 +1,8 @@
 //! Runs a plan in the simulator.
 
 use crate::Error;
-use mixc_launch::{Arg, Plan, Role};
-use mixc_sim::{Counts, Finding, Memory, Module, Options};
+use mixc_launch::{Arg, MapElem, Plan, Role, Swizzle, TensorMap};
+use mixc_sim::{BufferId, Counts, Finding, Memory, Module, Options, TensorElem};
 use mixc_tensor::Tensor;
 use std::collections::BTreeMap;
 
@@ -85,11 +85,12 @@ pub fn simulate(plan: &Plan, contents: &BTreeMap<usize, Tensor>) -> Result<Simul
                 Arg::I32(x) => Ok(mixc_sim::Arg::I32(*x)),
                 Arg::I64(x) => Ok(mixc_sim::Arg::I64(*x)),
                 Arg::F32(x) => Ok(mixc_sim::Arg::F32(*x)),
-                Arg::TensorMap(_) => Err(Error::Execution(
-                    "bug: tensor maps are not used by these kernels".to_owned(),
-                )),
+                Arg::TensorMap(map) => Ok(mixc_sim::Arg::TensorMap(simulated_map(
+                    map,
+                    ids[map.buffer],
+                )?)),
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, Error>>()?;
         let report = module
             .launch(
                 &launch.entry,
@@ -113,4 +114,32 @@ pub fn simulate(plan: &Plan, contents: &BTreeMap<usize, Tensor>) -> Result<Simul
         }
     }
     Ok(result)
+}
+
+fn simulated_map(map: &TensorMap, buffer: BufferId) -> Result<mixc_sim::TensorMap, Error> {
+    map.check()
+        .map_err(|e| Error::Execution(format!("bug: a tensor map breaks a rule: {e}")))?;
+    Ok(mixc_sim::TensorMap {
+        buffer,
+        offset: map.byte_offset,
+        elem: match map.elem {
+            MapElem::F32 => TensorElem::F32,
+            MapElem::F16 => TensorElem::F16,
+            MapElem::Bf16 => TensorElem::Bf16,
+            other => {
+                return Err(Error::Execution(format!(
+                    "bug: the simulator has no tensor maps over {other:?}"
+                )));
+            }
+        },
+        dims: map.dims.clone(),
+        strides: map.strides_bytes.clone(),
+        box_dims: map.box_.clone(),
+        swizzle: match map.swizzle {
+            Swizzle::None => mixc_sim::Swizzle::None,
+            Swizzle::B32 => mixc_sim::Swizzle::B32,
+            Swizzle::B64 => mixc_sim::Swizzle::B64,
+            Swizzle::B128 => mixc_sim::Swizzle::B128,
+        },
+    })
 }
