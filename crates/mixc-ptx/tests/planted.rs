@@ -401,6 +401,8 @@ fn config(target: Target, warps: u32, stages: u32) -> Config {
         warps,
         stages,
         aligned: true,
+        // The protocol of a producer has its own tests.
+        producer: false,
     }
 }
 

@@ -91,7 +91,7 @@ fn predicted<'a>(
 }
 
 /// Sides of tiles whose blocks make the grid, and shorter lengths to try for them.
-const GRID_SIDES: [(&str, [i64; 3]); 2] = [("cols", [64, 32, 16]), ("rows", [32, 16, 8])];
+const GRID_SIDES: [(&str, &[i64]); 2] = [("cols", &[64, 32, 16]), ("rows", &[64, 32, 16, 8])];
 /// A grid that leaves more multiprocessors idle than this is worth another look.
 const BUSY: f64 = 0.7;
 /// A prediction must be better by this much: it is not exact.
@@ -113,7 +113,7 @@ fn spread<'a>(
             continue;
         }
         let mut chosen = None;
-        for length in lengths.into_iter().filter(|n| *n < now) {
+        for length in lengths.iter().copied().filter(|n| *n < now) {
             let mut other = taken.clone();
             other.knobs.insert(side.to_owned(), length);
             if let Ok(candidate) = predicted(best.form, gpu, job, &other)

@@ -1,16 +1,21 @@
 //! Elementwise expressions and statements.
 
 use super::points::{Coordinate, Points};
+use super::shared::Source;
 use super::sync::Tensors;
 use super::{Lower, unsupported};
 use crate::LowerError;
 use crate::emit::Val;
 use crate::functions;
 use crate::place::Home;
+use crate::spread;
 use crate::visit::{self, Key};
 use mixc_ir::{Func, Ix};
 use mixc_tile::{Access, Expr, Stmt};
 use std::collections::HashMap;
+
+/// Registers of a tile from which on skipping a multiplication pays for finding out whether it can be skipped.
+const WORTH_A_VOTE: u32 = 32;
 
 /// Elements that were read from shared memory in a statement: by the places of the access (two accesses to one
 /// buffer may go through different axes) and the coordinates that the register adds.
@@ -138,6 +143,10 @@ impl<'k> Lower<'k> {
             self.e.open_if(writer);
         }
         let updates = !in_registers && visit::reads(stmt).iter().any(|a| a.buf == dst.buf);
+        let needed = self.rescaling_needed(dst, expr, &layout)?;
+        if let Some(needed) = needed {
+            self.e.open_if(needed);
+        }
         self.turns(&layout, &axes, |own, points| {
             if updates {
                 return own.map_in_place(points, dst, expr);
@@ -152,10 +161,54 @@ impl<'k> Lower<'k> {
             }
             own.write_result(points, dst, &values)
         })?;
-        if guarded {
+        if guarded || needed.is_some() {
             self.e.close();
         }
         Ok(())
+    }
+
+    /// For a large tile in registers that is multiplied by a vector, whether some factor of the warp is not 1: the running
+    /// maximum of a softmax rarely changes after the first blocks, and then nothing is to be done.
+    fn rescaling_needed(
+        &mut self,
+        dst: &Access,
+        expr: &Expr,
+        layout: &mixc_layout::Layout,
+    ) -> Result<Option<Val>, LowerError> {
+        let Expr::Mul(a, b) = expr else {
+            return Ok(None);
+        };
+        let factor = match (&**a, &**b) {
+            (Expr::Elem(tile), Expr::Elem(factor)) if tile == dst => factor,
+            (Expr::Elem(factor), Expr::Elem(tile)) if tile == dst => factor,
+            _ => return Ok(None),
+        };
+        let Home::Registers(held) = &self.placement.homes[visit::index(dst.buf)] else {
+            return Ok(None);
+        };
+        let large = spread::registers(held) >= WORTH_A_VOTE;
+        let Source::Registers(map) = self.source(factor, layout)? else {
+            return Ok(None);
+        };
+        if !large || self.placement.storage[visit::index(dst.buf)].is_some() {
+            return Ok(None);
+        }
+        let distinct: std::collections::BTreeSet<u32> = map.into_iter().collect();
+        if distinct.len() as u32 * 8 > WORTH_A_VOTE {
+            return Ok(None);
+        }
+        let one = self.e.f32(1.0);
+        let mut any = self.e.bool(false);
+        for register in distinct {
+            let value = self.read_register(factor, register);
+            let differs = self.e.fcmp("une", value, one);
+            any = self.e.or(any, differs);
+        }
+        let all = self.e.i32(-1);
+        let needed = self
+            .e
+            .call("llvm.nvvm.vote.any.sync", &[all, any], crate::emit::Ty::I1);
+        Ok(Some(needed))
     }
 
     /// Elementwise on a tile in shared memory: past the end of the tile nothing is even read, since the thread

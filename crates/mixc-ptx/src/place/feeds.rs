@@ -243,7 +243,7 @@ fn bulk(
         order.push(axis);
     }
     // The tile's rows follow each other as the tensor's do, and its contiguous dimension is the tensor's.
-    let places = visit::plain(dst)?;
+    let places = visit::plain(dst).filter(|p| !p.is_empty())?;
     let whole = places
         .iter()
         .zip(&storage.shape)

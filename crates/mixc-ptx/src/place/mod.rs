@@ -129,6 +129,21 @@ pub(crate) struct Placement {
 }
 
 pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, LowerError> {
+    let placement = arrange(kernel, options);
+    let available = options.target.limits().shared_per_block as usize;
+    if placement.shared_bytes > available {
+        return Err(LowerError::SharedMemory {
+            kernel: kernel.name.clone(),
+            needed: placement.shared_bytes as u32,
+            available: available as u32,
+            target: options.target,
+        });
+    }
+    Ok(placement)
+}
+
+/// As [`place`], whether or not it fits.
+fn arrange(kernel: &Kernel, options: &Options) -> Placement {
     let warp_bits = options.warps.trailing_zeros();
     let products = products::choose(kernel, options);
     let homes = homes::Homes::new(kernel, &products, warp_bits).solve();
@@ -171,21 +186,33 @@ pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, Low
     if let Some(producer) = &mut placement.producer {
         placement.shared_bytes = producer.settle(&placement.storage, placement.shared_bytes);
     }
-    let available = options.target.limits().shared_per_block as usize;
-    if placement.shared_bytes > available {
-        return Err(LowerError::SharedMemory {
-            kernel: kernel.name.clone(),
-            needed: placement.shared_bytes as u32,
-            available: available as u32,
-            target: options.target,
-        });
+    placement
+}
+
+/// Warps that should compute, whatever `options` says: where warpgroups can compute products, the number for which
+/// most of them can.
+pub fn suggested_warps(kernel: &Kernel, options: &Options) -> u32 {
+    let usual = usual_warps(kernel);
+    if options.target != Target::Sm90a {
+        return usual;
     }
-    Ok(placement)
+    let products = |warps: &u32| {
+        let options = Options {
+            warps: *warps,
+            ..options.clone()
+        };
+        let placement = arrange(kernel, &options);
+        let all = placement.products.values();
+        all.filter(|p| p.warpgroup.is_some()).count()
+    };
+    // Of equals, the last.
+    let choices = [12 - usual, usual];
+    choices.into_iter().max_by_key(products).unwrap_or(usual)
 }
 
 /// Warps for which the results of all products that live at a time take at most half of a thread's registers: 4, or
 /// 8 for larger tiles.
-pub fn suggested_warps(kernel: &Kernel) -> u32 {
+fn usual_warps(kernel: &Kernel) -> u32 {
     // Loops over whole and over ragged blocks hold the same tiles under different names, one after the other.
     let together = |stmt: &Stmt| -> usize {
         let mut results: Vec<usize> = vec![];

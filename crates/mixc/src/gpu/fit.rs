@@ -2,6 +2,7 @@
 
 use crate::execute::schedule_form;
 use crate::{Choices, Error, Form, Job};
+use mixc_ir::DType;
 use mixc_ptx::{LowerError, Options, PtxKernel, Target, suggested_warps};
 use mixc_schedule::Schedule;
 use mixc_tile::{Kernel, TensorArg, Usage};
@@ -26,6 +27,15 @@ pub struct Lowered {
 /// Columns of a recurrent state in one tile: the others go to other processors.
 const COLS: i64 = 64;
 const STAGES: i64 = 2;
+/// Tiles of two warpgroups: 64 rows each, and a block of the streamed axis that keeps the matrix unit busy for as long as
+/// the other one takes for its elementwise work (Shah et al. 2024, arXiv 2407.08608, section 3.3).
+const WARPGROUP_TILE: [(&str, i64); 2] = [("rows", 128), ("stream", 128)];
+/// The template that [`WARPGROUP_TILE`] is for.
+const STREAMING: &str = "streaming";
+
+fn is_half(job: &Job) -> bool {
+    matches!(job.dtype, DType::Bf16 | DType::F16)
+}
 
 /// The schedule of a form for `job`, and the MLIR of its kernels. What `choices` names stays as it is; of the rest,
 /// tiles in flight are given up first and then the larger side of a tile is halved, until every block's shared
@@ -40,16 +50,26 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let producer = knobs.remove("producer");
     let asked: BTreeSet<String> = knobs.keys().cloned().collect();
     knobs.entry("cols".to_owned()).or_insert(COLS);
+    let mut schedule = schedule_form(form, job, &knobs)?;
+    if target == Target::Sm90a && is_half(job) && schedule.template.contains(STREAMING) {
+        for (name, value) in WARPGROUP_TILE {
+            knobs.entry(name.to_owned()).or_insert(value);
+        }
+        schedule = schedule_form(form, job, &knobs)?;
+    }
     loop {
-        let schedule = schedule_form(form, job, &knobs)?;
         let lowered = schedule.kernels.iter().map(|kernel| {
-            let options = Options {
+            let mut options = Options {
                 target,
                 precision: choices.precision.unwrap_or_default(),
-                warps: warps.map_or_else(|| suggested_warps(kernel), |w| w as u32),
+                warps: 4,
                 stages: stages.unwrap_or(STAGES).max(1) as u32,
                 aligned: aligned(kernel, job),
                 producer: producer != Some(0),
+            };
+            options.warps = match warps {
+                Some(warps) => warps as u32,
+                None => suggested_warps(kernel, &options),
             };
             lower(kernel, options, stages.is_some())
         });
@@ -60,6 +80,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 let (name, value) = smaller(&schedule.knobs, &asked).ok_or(e)?;
                 tracing::debug!(form = form.name, %target, name, value, "smaller tiles");
                 knobs.insert(name, value);
+                schedule = schedule_form(form, job, &knobs)?;
             }
             Err(e) => return Err(e.into()),
         }
