@@ -10,7 +10,7 @@ use crate::template::Blocks;
 use crate::unify::{Renaming, unify};
 use mixc_ir::{Ix, Name, Program, T, Term};
 use mixc_tile::{Access, Axis, Buf, BufId, Expr, Kernel, Place, Space, Stmt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a core axis is in the kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,8 @@ pub struct Builder<'a> {
     pub is_stream: &'a dyn Fn(&Name) -> bool,
     /// Predicates that hold for every position at the current point of the program.
     pub known: Vec<T>,
+    /// Buffers that hold 0 past the end of every axis, by the name of their term.
+    pub zero_past_ends: BTreeSet<Name>,
     counter: usize,
 }
 
@@ -85,6 +87,7 @@ impl<'a> Builder<'a> {
             blocks: vec![],
             is_stream,
             known: vec![],
+            zero_past_ends: BTreeSet::new(),
             counter: 0,
         }
     }

@@ -224,7 +224,11 @@ fn lower_as_reduction(
 ) -> Result<Access, ScheduleError> {
     let accumulate = dst.is_some();
     let value = lower_product(b, factors)?;
-    let ends: Vec<Expr> = over.iter().filter_map(|a| b.validity(a)).collect();
+    let zero = matches!(factors, [only] if matches!(&**only, Term::Read { tensor, .. } if b.zero_past_ends.contains(tensor)));
+    let ends: Vec<Expr> = match zero {
+        true => vec![],
+        false => over.iter().filter_map(|a| b.validity(a)).collect(),
+    };
     let expr = guarded(ends, value, Expr::Const(0.0));
     let dst = dst.unwrap_or_else(|| b.buffer("s", free));
     let mut names = places(&dst);

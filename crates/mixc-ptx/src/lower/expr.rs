@@ -21,6 +21,18 @@ const WORTH_A_VOTE: u32 = 32;
 /// buffer may go through different axes) and the coordinates that the register adds.
 pub(crate) type Cache = HashMap<(Access, Vec<u32>), Val>;
 
+/// What a comparison of integers holds below what, and whether strictly.
+fn bound(expr: &Expr) -> Option<(&Ix, (&Ix, bool))> {
+    let Expr::Call(func, args) = expr else {
+        return None;
+    };
+    match (func, args.as_slice()) {
+        (Func::Le, [Expr::Index(x), Expr::Index(limit)]) => Some((x, (limit, false))),
+        (Func::Lt, [Expr::Index(x), Expr::Index(limit)]) => Some((x, (limit, true))),
+        _ => None,
+    }
+}
+
 impl<'k> Lower<'k> {
     /// The value of an expression as f32.
     pub(super) fn number(
@@ -66,6 +78,9 @@ impl<'k> Lower<'k> {
                 if let Some(v) = self.shifted_exp(*func, args, points, register, at, cache)? {
                     return Ok(v);
                 }
+                if let Some(v) = self.below_both(*func, args, points, at)? {
+                    return Ok(v);
+                }
                 let args: Vec<Val> = args
                     .iter()
                     .map(|a| self.value(a, points, register, at, cache))
@@ -106,6 +121,33 @@ impl<'k> Lower<'k> {
             &[exponent],
             crate::emit::Ty::F32,
         )))
+    }
+
+    /// x <= a and x < b for integers as x <= min(a, b - 1): one comparison for each element of a mask that also ends, for
+    /// the bounds change with fewer axes than x.
+    fn below_both(
+        &mut self,
+        func: Func,
+        args: &[Expr],
+        points: &Points,
+        at: &[Coordinate],
+    ) -> Result<Option<Val>, LowerError> {
+        let [a, b] = args else { return Ok(None) };
+        let (Some((x, first)), Some((y, second))) = (bound(a), bound(b)) else {
+            return Ok(None);
+        };
+        if func != Func::And || x != y {
+            return Ok(None);
+        }
+        let mut limits = vec![];
+        for (ix, strict) in [first, second] {
+            let limit = self.index(ix, points, at)?;
+            let less = self.e.i32(i32::from(strict));
+            limits.push(self.e.sub(limit, less));
+        }
+        let x = self.index(x, points, at)?;
+        let limit = self.e.min(limits[0], limits[1]);
+        Ok(Some(self.e.icmp(crate::emit::Cmp::Le, x, limit)))
     }
 
     /// An index at a point (clamped to the tile).

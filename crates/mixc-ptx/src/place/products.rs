@@ -142,14 +142,25 @@ fn unit(kernel: &Kernel, options: &Options, product: &Product) -> Unit {
         (Source::Loaded(DType::F16), Source::Loaded(DType::F16)) => Unit::F16,
         (Source::Loaded(DType::F32), _) | (_, Source::Loaded(DType::F32)) => single,
         (Source::Loaded(_), Source::Loaded(_)) => single,
-        // What was computed is rounded to the type of the tensors. f16 has not the range for any value, so there
-        // it is rounded to tf32, which has f16's mantissa.
+        // What was computed is rounded to the type of the tensors. f16 has not the range for any value, only for
+        // weights, which are at most 1; else it is rounded to tf32, which has f16's mantissa.
         (Source::Computed, _) | (_, Source::Computed) => match half {
             Some(Unit::Bf16) => Unit::Bf16,
+            Some(unit) if fit_f16(kernel, product) => unit,
             Some(_) => Unit::Tf32,
             None => single,
         },
     }
+}
+
+/// Whether both factors are weights or were loaded as f16.
+fn fit_f16(kernel: &Kernel, product: &Product) -> bool {
+    [&product.rows, &product.columns]
+        .into_iter()
+        .all(|factor| match source(kernel, factor) {
+            Source::Loaded(dtype) => dtype == DType::F16,
+            Source::Computed => are_weights(kernel, factor),
+        })
 }
 
 #[derive(Clone, Copy)]

@@ -60,6 +60,10 @@ pub fn emit_softmax(
     let weights = b.buffer("p", &places(&score));
     b.emit_map(level, weights.clone(), exp(expr));
     let weights_term = b.as_term(&weights, &places(&weights), level);
+    if let Term::Read { tensor, .. } = &*weights_term {
+        // The scores are -inf there.
+        b.zero_past_ends.insert(tensor.clone());
+    }
     let alpha = b.as_term(&s.alpha, &places(&s.alpha), level);
     let mut done: Vec<&Access> = vec![];
     for node in users {
