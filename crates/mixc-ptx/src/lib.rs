@@ -88,10 +88,12 @@ pub struct PtxKernel {
     pub mlir: String,
     pub params: Vec<Param>,
     pub grid: Vec<Ix>,
-    /// Blocks go on to further grid points until all are done.
-    pub persistent: bool,
+    /// Blocks go on to further grid points until all are done; a multiprocessor holds this many at a time.
+    pub persistent: Option<u32>,
     /// Those that compute; the other threads load.
     pub warps: u32,
+    /// Whether some product is computed by warpgroups (`wgmma`).
+    pub warpgroups: bool,
     pub threads: u32,
     pub shared_bytes: u32,
     /// Tensors that the kernel expects to be aligned to 16 bytes with all strides but the last.

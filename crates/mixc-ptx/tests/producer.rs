@@ -164,7 +164,7 @@ fn what_no_tensor_map_can_describe_is_loaded_by_the_threads_that_compute() {
         );
         let lowered = lowered.unwrap();
         let maps = lowered.params.iter().filter(|p| matches!(p, Param::Map(_)));
-        (maps.count(), lowered.persistent, lowered.threads)
+        (maps.count(), lowered.persistent.is_some(), lowered.threads)
     };
     assert_eq!(maps(&config(4, 2)), (3, true, 256));
     let unaligned = Config {

@@ -266,18 +266,18 @@ impl<'k> Lower<'k> {
 
     fn finish(mut self) -> PtxKernel {
         self.e.line("llvm.return");
-        let persistent = self.placement.producer.is_some();
+        let persistent = self.producer().map(|_| self.blocks_per_multiprocessor());
         let mut threads = 32u32 << self.placement.warp_bits;
-        if persistent {
+        if persistent.is_some() {
             threads += producer::PRODUCERS;
         }
         // Split f32 products need many registers, and ptxas would rather spill than give up an occupancy
         // that they do not profit from.
         let bound = match self.accuracy {
             // Registers can only move between roles if ptxas knows how many there are.
-            _ if persistent => ", nvvm.minctasm = 1 : i32",
-            Accuracy::Full => ", nvvm.minctasm = 1 : i32",
-            Accuracy::Fast => "",
+            _ if let Some(blocks) = persistent => format!(", nvvm.minctasm = {blocks} : i32"),
+            Accuracy::Full => ", nvvm.minctasm = 1 : i32".to_owned(),
+            Accuracy::Fast => String::new(),
         };
         let mlir = format!(
             "module attributes {{gpu.container_module}} {{\ngpu.module @kernels {{\n\
@@ -295,6 +295,7 @@ impl<'k> Lower<'k> {
             grid: self.kernel.grid.iter().map(|g| g.extent.clone()).collect(),
             persistent,
             warps: 1 << self.placement.warp_bits,
+            warpgroups: self.uses_warpgroups,
             threads,
             shared_bytes: self.placement.shared_bytes as u32,
             aligned: self.options.aligned.clone(),

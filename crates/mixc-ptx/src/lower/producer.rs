@@ -21,6 +21,8 @@ pub(super) const CONSUMER_BARRIER: i32 = 1;
 /// Registers of a multiprocessor, and what a thread may have (PTX ISA, "setmaxnreg": multiples of 8 from 24 to 256; code
 /// of a thread has at most 255).
 const REGISTERS: u32 = 65536;
+/// Shared memory that the system takes for every block (CUDA C++ Programming Guide, "Compute Capability 9.0").
+const RESERVED_SHARED: u32 = 1024;
 const FEWEST_REGISTERS: u32 = 40;
 const MOST_REGISTERS: u32 = 240;
 
@@ -73,10 +75,18 @@ impl<'k> Lower<'k> {
             .run("llvm.nvvm.barrier.cta.sync.aligned.all", &[zero]);
     }
 
+    /// Two small blocks hide each other's waits, where shared memory holds them.
+    pub(super) fn blocks_per_multiprocessor(&self) -> u32 {
+        let limits = self.options.target.limits();
+        let each = self.placement.shared_bytes as u32 + RESERVED_SHARED;
+        let small = self.placement.warp_bits <= 2 && 2 * each <= limits.shared_per_sm;
+        if small { 2 } else { 1 }
+    }
+
     /// Moves registers from the producing warps, which need few, to those that compute.
     fn registers_for_role(&mut self, consumers: u32, computes: bool) {
         let threads = consumers + PRODUCERS;
-        let even = REGISTERS / threads / 8 * 8;
+        let even = REGISTERS / self.blocks_per_multiprocessor() / threads / 8 * 8;
         let rest = (even * threads - FEWEST_REGISTERS * PRODUCERS) / consumers / 8 * 8;
         let most = rest.min(MOST_REGISTERS);
         // Up to 256 threads each may have all that it can use.

@@ -236,7 +236,7 @@ impl Case {
         let blocks = blocks.map(|ix| ix.eval_sizes(&self.args.dims).unwrap().max(0) as u32);
         let points: u32 = blocks.product();
         // So few persistent blocks that each goes through several grid points.
-        let blocks = if lowered.persistent {
+        let blocks = if lowered.persistent.is_some() {
             points.min(2)
         } else {
             points

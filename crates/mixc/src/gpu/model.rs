@@ -94,6 +94,9 @@ pub fn card(target: Target) -> Card {
 const SPECIAL_PER_CLOCK: f64 = 16.0;
 /// Bytes a clock from the second-level cache of an A100 (its white paper); taken for the others too.
 const CACHE_BYTES_PER_CLOCK: f64 = 5120.0;
+/// What warps by themselves (`mma.sync`) reach of the matrix unit of sm_90, which is made for warpgroups (Luo et al. 2024,
+/// arXiv 2402.13499).
+const WARPS_OF_HOPPER: f64 = 0.629;
 /// Assumed: a statement of a block. Most work on registers and need no barrier before the next one.
 const STATEMENT_SECONDS: f64 = 4e-8;
 /// Assumed: one launch after another.
@@ -181,7 +184,10 @@ pub fn predict(
 
     let mut cost = work(&counts);
     let precision = choices.precision.unwrap_or_default();
-    let matrix = cost.matmul_flops / card.matrix_rate(job.dtype, precision) / busy;
+    let by_warps = target == Target::Sm90a && !lowered.kernel.warpgroups;
+    let reached = if by_warps { WARPS_OF_HOPPER } else { 1.0 };
+    let rate = reached * card.matrix_rate(job.dtype, precision);
+    let matrix = cost.matmul_flops / rate / busy;
     // The peak counts two operations for each multiply-add, the kernel's operations count as one.
     let vector = cost.vector_flops / (card.f32 / 2.0) / busy;
     let special = cost.special_ops / card.special_rate() / busy;

@@ -7,8 +7,7 @@ use mixc_ir::{DType, Name};
 use mixc_launch::{
     Arg, BufferSpec, L2Promotion, Launch, MapElem, ModuleImage, Plan, Role, Swizzle, TensorMap,
 };
-use mixc_nvtools::{Footprint, Limits, occupancy};
-use mixc_ptx::{BulkMap, HardwareSwizzle, Param, PtxKernel};
+use mixc_ptx::{BulkMap, HardwareSwizzle, Param};
 use mixc_schedule::Schedule;
 use mixc_tensor::Tensor;
 use mixc_tile::Usage;
@@ -17,8 +16,6 @@ use std::collections::BTreeMap;
 /// Multiprocessors to plan for where a simulator stands in for a card: so few that persistent blocks go through
 /// several grid points even of a small problem.
 pub const SIMULATED_MULTIPROCESSORS: u32 = 2;
-/// Assumed registers of a thread of a persistent block.
-const REGISTERS: u32 = 168;
 /// Grid points that persistent kernels count.
 const MOST_POINTS: usize = 1 << 30;
 
@@ -76,10 +73,9 @@ pub fn plan(
             cubin: None,
         });
         let lowered = &kernel.lowered;
-        let most = if lowered.persistent {
-            MOST_POINTS
-        } else {
-            i32::MAX as usize
+        let most = match lowered.persistent {
+            Some(_) => MOST_POINTS,
+            None => i32::MAX as usize,
         };
         let points = extents(&lowered.grid, &job.sizes)?
             .iter()
@@ -91,10 +87,9 @@ pub fn plan(
                     lowered.entry
                 ))
             })? as u32;
-        let blocks = if lowered.persistent {
-            points.min(resident_blocks(lowered, multiprocessors))
-        } else {
-            points
+        let blocks = match lowered.persistent {
+            Some(each) => points.min(multiprocessors * each),
+            None => points,
         };
         let args = lowered
             .params
@@ -111,17 +106,6 @@ pub fn plan(
         });
     }
     Ok((plan, contents))
-}
-
-/// Blocks of a kernel that run at a time.
-fn resident_blocks(kernel: &PtxKernel, multiprocessors: u32) -> u32 {
-    let footprint = Footprint {
-        threads: kernel.threads,
-        registers: REGISTERS,
-        shared: kernel.shared_bytes,
-    };
-    let held = Limits::of(kernel.target.chip()).map_or(1, |l| occupancy(l, &footprint).blocks);
-    multiprocessors * held.max(1)
 }
 
 /// The tensor map of a buffer as a kernel expects it.
