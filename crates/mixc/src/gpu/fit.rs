@@ -27,6 +27,7 @@ pub struct Lowered {
 /// Columns of a recurrent state in one tile: the others go to other processors.
 const COLS: i64 = 64;
 const STAGES: i64 = 2;
+const ALONE_STAGES: u32 = 4;
 /// Tiles of two warpgroups: 64 rows each, and a block of the streamed axis that keeps the matrix unit busy for as long as
 /// the other one takes for its elementwise work (Shah et al. 2024, arXiv 2407.08608, section 3.3).
 const WARPGROUP_TILE: [(&str, i64); 2] = [("rows", 128), ("stream", 128)];
@@ -71,7 +72,13 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 Some(warps) => warps as u32,
                 None => suggested_warps(kernel, &options),
             };
-            lower(kernel, options, stages.is_some())
+            let lowered = lower(kernel, options.clone(), stages.is_some())?;
+            // A block that has a multiprocessor to itself loads as far ahead as its memory goes.
+            if lowered.kernel.persistent == Some(1) && stages.is_none() {
+                options.stages = ALONE_STAGES;
+                return lower(kernel, options, false);
+            }
+            Ok(lowered)
         });
         let lowered: Result<Vec<Lowered>, LowerError> = lowered.collect();
         match lowered {
