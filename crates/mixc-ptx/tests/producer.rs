@@ -6,7 +6,9 @@ mod common;
 
 use common::{Case, Config, permuted, values};
 use mixc_ptx::{Param, Precision, Target};
-use mixc_sim::FindingKind::{self, Deadlock, Race, ReadBeforeWait, UninitShared};
+use mixc_sim::FindingKind::{
+    self, Deadlock, MissingProxyFence, Race, ReadBeforeWait, UninitShared,
+};
 
 /// Softmax attention with keys that end anywhere; the last two or three blocks look where.
 fn attention(rows: usize, keys: usize, features: usize) -> String {
@@ -260,6 +262,14 @@ fn mistakes_in_the_protocol_are_found() {
                 FindingKind::InvalidOperand,
                 FindingKind::UninitShared,
             ],
+        ),
+        (
+            "products see registers too early",
+            // Nothing touches registers between the score product of a turn and the deferred one.
+            2,
+            "wgmma.fence",
+            Box::new(|l: &str| l.replace("wgmma.fence.sync.aligned; ", "")),
+            &[MissingProxyFence],
         ),
     ];
     for (what, equivalent, pattern, change, kinds) in table {

@@ -195,8 +195,13 @@ fn print_gpu(line: &GpuLine) {
     let precision = line
         .precision
         .map_or_else(String::new, |p| format!(", products in {p}"));
+    let (blocks, loads) = if line.producer {
+        ("grid points in persistent blocks", ", four warps load")
+    } else {
+        ("blocks", "")
+    };
     println!(
-        "  launch: {} blocks of {} threads, {} bytes of shared memory, {} tiles in flight{}",
+        "  launch: {} {blocks} of {} threads{loads}, {} bytes of shared memory, {} tiles in flight{}",
         p.blocks, line.threads, line.shared_bytes, line.stages, precision
     );
     println!(

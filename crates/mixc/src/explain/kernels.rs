@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 pub struct GpuLine {
     pub threads: u32,
     pub warps: u32,
+    /// Whether four of the warps only load, and blocks go through several grid points.
+    pub producer: bool,
     /// Tiles in flight.
     pub stages: u32,
     /// Shared memory of a block.
@@ -84,6 +86,7 @@ pub fn lines(
         lines.push(GpuLine {
             threads: kernel.threads,
             warps: kernel.threads / 32,
+            producer: kernel.persistent.is_some(),
             stages: lowered.stages,
             shared_bytes: kernel.shared_bytes,
             precision: (job.dtype == DType::F32)
