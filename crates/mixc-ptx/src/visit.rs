@@ -58,6 +58,15 @@ pub(crate) fn reads(stmt: &Stmt) -> Vec<&Access> {
     found
 }
 
+/// Whether no statement of a kernel writes a tensor.
+pub(crate) fn only_read(kernel: &mixc_tile::Kernel, tensor: &Name) -> bool {
+    let mut written = false;
+    each(&kernel.body, &mut |stmt| {
+        written |= matches!(stmt, Stmt::Store { tensor: t, .. } if t == tensor);
+    });
+    !written
+}
+
 /// Whether the statement also reads what it writes.
 pub(crate) fn accumulates(stmt: &Stmt) -> bool {
     matches!(

@@ -8,7 +8,7 @@ use crate::laws::{NumericClass, Phase, by_name};
 use crate::node::{Node, Op};
 use crate::prefix::extract_prefix_sums;
 use crate::saturate::{Outcome, saturate};
-use crate::traits::DIRECT;
+use crate::traits::{CHUNKWISE, CHUNKWISE_PARALLEL, DIRECT};
 use crate::work::program_cost;
 use crate::{explain, form};
 use egg::{Id, RecExpr};
@@ -43,7 +43,7 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Form {
     /// From the structure: "plain", "online", "split-key", "two-pass", "quadratic", "recurrent",
-    /// "chunkwise", "chunkwise-2level", "associative-scan", "global-state", "direct", or two of
+    /// "chunkwise", "chunkwise-parallel", "chunkwise-2level", "associative-scan", "global-state", "direct", or two of
     /// them joined by "+".
     pub name: String,
     /// The same inputs and outputs as the definition.
@@ -155,17 +155,26 @@ fn equal_forms(
             .map(|l| l.class)
             .max()
             .unwrap_or(NumericClass::Exact);
-        let program = form::program(program, closed, &g.analysis.axes, &terms);
-        if !options.chunks_of_chunks && splits_a_part(&program) {
+        let build = |parallel| form::program(program, closed, &g.analysis.axes, &terms, parallel);
+        let found = build(false);
+        if !options.chunks_of_chunks && splits_a_part(&found) {
             report.notes.push(format!(
                 "form '{}' is left out: it splits chunks again",
                 choice.name
             ));
             continue;
         }
+        if choice.name == CHUNKWISE {
+            forms.push(Form {
+                name: CHUNKWISE_PARALLEL.to_string(),
+                program: build(true),
+                rules: rules.clone(),
+                class,
+            });
+        }
         forms.push(Form {
             name: choice.name,
-            program,
+            program: found,
             rules,
             class,
         });

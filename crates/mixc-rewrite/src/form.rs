@@ -9,10 +9,18 @@ use mixc_ir::{Func, Ix, Let, Name, Output, Program, ReduceOp, Split, Stmt, T, Te
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The program that computes the roots of `closed` by `terms`.
-pub fn program(original: &Program, closed: &Closed, axes: &Axes, terms: &[T]) -> Program {
+/// The program that computes the roots of `closed` by `terms`. With `parallel_chunks`, what chunks add to a state is
+/// computed for all of them at once, and only the scan over chunks is sequential.
+pub fn program(
+    original: &Program,
+    closed: &Closed,
+    axes: &Axes,
+    terms: &[T],
+    parallel_chunks: bool,
+) -> Program {
     let mut names = Names::new(original, closed);
-    let stored = Stored::of(axes, terms);
+    let mut stored = Stored::of(axes, terms);
+    stored.chunk_states |= parallel_chunks;
     let mut builder = Builder {
         axes,
         stored,
@@ -99,6 +107,14 @@ impl Stored {
         }
     }
 
+    /// Whether a term goes from chunk to chunk, over what every chunk adds to the state.
+    fn is_over_chunks(&self, axes: &Axes, term: &Term) -> bool {
+        let (Term::Scan { j, .. } | Term::Last { j, .. }) = term else {
+            return false;
+        };
+        self.chunk_states && origin(axes, j) == Some(Origin::Outer(Cut::Chunk))
+    }
+
     /// What to call the tensor of a subterm, if it is one.
     fn wanted(&self, axes: &Axes, term: &T) -> Option<&'static str> {
         let over =
@@ -160,14 +176,22 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// The term with stored subterms replaced by reads; their lets are added, inner ones first.
     fn materialise(&mut self, term: &T) -> T {
+        let kind = self.stored.wanted(self.axes, term);
+        self.materialise_as(term, kind)
+    }
+
+    /// As [`Builder::materialise`], where the term itself is stored if it has a `kind`.
+    fn materialise_as(&mut self, term: &T, kind: Option<&'static str>) -> T {
         if let Some((_, name, over)) = self.stored.done.iter().find(|(t, _, _)| t == term) {
             return read(name, over);
         }
-        let children: Vec<T> = term
-            .children()
-            .into_iter()
-            .map(|c| self.materialise(c))
-            .collect();
+        let over_chunks = self.stored.is_over_chunks(self.axes, term);
+        let child = |(n, c): (usize, &T)| match n {
+            // The input of the scan.
+            1 if over_chunks => self.materialise_as(c, Some("chunk_state")),
+            _ => self.materialise(c),
+        };
+        let children: Vec<T> = term.children().into_iter().enumerate().map(child).collect();
         let unchanged = children
             .iter()
             .zip(term.children())
@@ -177,7 +201,7 @@ impl Builder<'_> {
         } else {
             Arc::new(term.with_children(children))
         };
-        let Some(kind) = self.stored.wanted(self.axes, term) else {
+        let Some(kind) = kind else {
             return value;
         };
         let over = self.storage_order(&self.dependencies(term));

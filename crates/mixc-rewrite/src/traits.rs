@@ -47,6 +47,12 @@ traits! {
 /// The name of a form without any trait: the definition with its lets inlined.
 pub const DIRECT: &str = "direct";
 
+/// Matrix products within chunks, a state from chunk to chunk.
+pub const CHUNKWISE: &str = "chunkwise";
+/// The same, where what chunks add to the state and what they make of it are passes over all chunks at once
+/// (Yang et al. 2023, arXiv 2312.06635, section 4.3: the materialised version).
+pub const CHUNKWISE_PARALLEL: &str = "chunkwise-parallel";
+
 impl Traits {
     pub const NONE: Traits = Traits(0);
 
@@ -217,7 +223,7 @@ fn recurrence_part(t: Traits, with_softmax: bool) -> (&'static str, Traits) {
         )
     } else if t.has(Traits::CHUNK_SCAN) {
         (
-            "chunkwise",
+            CHUNKWISE,
             Traits::CHUNK_SCAN
                 .or(Traits::CHUNK_PAIRS)
                 .or(Traits::CHUNK_PRODUCTS),

@@ -95,7 +95,8 @@ pub fn bind_static_dims(
     dims
 }
 
-/// Consecutive lets that do not read each other and have the same grid share a kernel.
+/// Lets that do not read each other and have the same grid share a kernel: each joins the last one before it that suits, if
+/// nothing in between computes what it reads.
 pub fn group(program: &Program, roles: &Roles) -> Vec<Group> {
     let mut groups: Vec<Group> = vec![];
     for stmt in &program.body {
@@ -106,16 +107,32 @@ pub fn group(program: &Program, roles: &Roles) -> Vec<Group> {
             }
             Stmt::Let(l) => unmerged(program, l),
         };
-        if let Some(Group::Lets(outs)) = groups.last_mut()
-            && let Some(aligned) = aligned(program, roles, &outs[0], &out)
-            && outs.iter().all(|o| !reads(&aligned.term, &o.name))
-        {
-            outs.push(aligned);
-        } else {
-            groups.push(Group::Lets(vec![out]));
+        match place(program, roles, &groups, &out) {
+            Some((n, aligned)) => {
+                if let Group::Lets(outs) = &mut groups[n] {
+                    outs.push(aligned);
+                }
+            }
+            None => groups.push(Group::Lets(vec![out])),
         }
     }
     groups
+}
+
+/// The group that a let can join, and the let with its axes named as there.
+fn place(program: &Program, roles: &Roles, groups: &[Group], out: &Out) -> Option<(usize, Out)> {
+    for (n, group) in groups.iter().enumerate().rev() {
+        let Group::Lets(outs) = group else {
+            return None;
+        };
+        if outs.iter().any(|o| reads(&out.term, &o.name)) {
+            return None;
+        }
+        if let Some(aligned) = aligned(program, roles, &outs[0], out) {
+            return Some((n, aligned));
+        }
+    }
+    None
 }
 
 fn reads(term: &T, name: &Name) -> bool {

@@ -536,10 +536,11 @@ impl<'k> Lower<'k> {
         found.ok_or_else(|| unsupported(format!("the tensor {name} is not declared")))
     }
 
-    /// Whether a tensor is written by this kernel, so that the order of accesses matters.
+    /// Whether a tensor is read and written by this kernel, so that the order of accesses matters.
     fn is_scratch(&self, tensor: &Name) -> bool {
         let declared = self.kernel.tensors.iter().find(|t| t.name == *tensor);
         declared.is_some_and(|t| t.usage == mixc_tile::Usage::Work)
+            && !visit::only_read(self.kernel, tensor)
     }
 
     fn storage(&self, access: &Access) -> Result<crate::place::Storage, LowerError> {

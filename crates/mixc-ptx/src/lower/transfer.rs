@@ -5,7 +5,7 @@ use super::points::{Coordinate, Points};
 use super::sync::Tensors;
 use super::{Lower, unsupported};
 use crate::emit::{Cmp, Ty, Val};
-use crate::place::{Elem, pieces};
+use crate::place::{Elem, is_word, pieces};
 use crate::visit::{self, Key};
 use crate::{LowerError, spread};
 use mixc_ir::{DType, Ix, Name};
@@ -211,7 +211,7 @@ impl<'k> Lower<'k> {
         let gathers = visit::reads(stmt);
         let storage = self.storage(dst)?;
         let fast = pieces(self.kernel, self.options, &axes, tensor, index)
-            .filter(|_| gathers.is_empty() && declared.usage == mixc_tile::Usage::In)
+            .filter(|_| gathers.is_empty() && visit::only_read(self.kernel, tensor))
             .filter(|(axis, _)| {
                 dst.places.get(storage.inner) == Some(&mixc_tile::Place::Axis(axis.clone()))
                     && storage.elem == Elem::of(declared.dtype)
@@ -253,6 +253,9 @@ impl<'k> Lower<'k> {
         };
         let declared = self.tensor(tensor)?;
         let axes = visit::axes(stmt);
+        if is_word(self.kernel, &axes, tensor) {
+            return self.copy_word(stmt);
+        }
         let (axis, piece) = pieces(self.kernel, self.options, &axes, tensor, index)
             .ok_or_else(|| unsupported("bug: a load has no pieces".to_owned()))?;
         let storage = self.storage(dst)?;
@@ -295,6 +298,34 @@ impl<'k> Lower<'k> {
         if guarded {
             self.e.close();
         }
+        Ok(())
+    }
+
+    /// Starts the copy of one word, by one thread.
+    fn copy_word(&mut self, stmt: &'k Stmt) -> Result<(), LowerError> {
+        let Stmt::Load {
+            dst, tensor, index, ..
+        } = stmt
+        else {
+            return Ok(());
+        };
+        let declared = self.tensor(tensor)?;
+        let storage = self.storage(dst)?;
+        let layout = spread::blocked(&[], &[], 0, self.placement.warp_bits);
+        let points = self.points(&layout, &[], None);
+        let view = self.view(declared, index, &points)?;
+        let at = points.at(0).unwrap_or_default();
+        let writer = self.writer(&layout);
+        self.e.open_if(writer);
+        let (address, inside) = self.place(&view, &points, 0, &at, &mut Cache::new())?;
+        let (four, none) = (self.e.i32(4), self.e.i32(0));
+        let size = self.e.select(inside, four, none);
+        let to = self.element(&points, &at, dst, &storage, false)?;
+        self.e.run(
+            "llvm.nvvm.cp.async.ca.shared.global.4.s",
+            &[to, address, size],
+        );
+        self.e.close();
         Ok(())
     }
 

@@ -216,7 +216,8 @@ fn bulk(
     let storage = placement.storage[visit::index(dst.buf)].as_ref()?;
     let declared = kernel.tensors.iter().find(|t| t.name == *tensor)?;
     let copied = matches!(declared.dtype, DType::F32 | DType::Bf16 | DType::F16)
-        && declared.usage == Usage::In
+        && declared.usage != Usage::Out
+        && visit::only_read(kernel, tensor)
         && declared.unit_inner
         && options.aligned.contains(tensor)
         && storage.elem == Elem::of(declared.dtype)

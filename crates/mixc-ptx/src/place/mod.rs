@@ -378,6 +378,12 @@ pub(crate) fn multiple_of(index: &mixc_ir::Ix, n: i64) -> bool {
     }
 }
 
+/// Whether a load is one word, which an asynchronous copy can move by itself.
+pub(crate) fn is_word(kernel: &Kernel, axes: &[(Name, usize)], tensor: &Name) -> bool {
+    let declared = kernel.tensors.iter().find(|t| t.name == *tensor);
+    axes.is_empty() && declared.is_some_and(|t| t.dtype == DType::F32)
+}
+
 /// Elements in 16 bytes, if a load can move its tile in pieces of that size: neighbours in the tensor are
 /// neighbours in the tile, and every piece begins at a multiple of 16 bytes.
 pub(crate) fn pieces(

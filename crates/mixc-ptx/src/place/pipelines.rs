@@ -1,6 +1,6 @@
 //! Loads that are prefetched: those at the top level of a loop that depend on nothing computed in it.
 
-use super::{Home, pieces};
+use super::{Home, is_word, pieces};
 use crate::Options;
 use crate::visit::{self, Key};
 use mixc_ir::{Ix, Name};
@@ -107,7 +107,8 @@ fn in_body(
     }
 }
 
-/// The loads of a loop that can run ahead: whole tiles of tensors that this kernel only reads, in 16-byte pieces.
+/// The loads of a loop that can run ahead: whole tiles of tensors that this kernel only reads, in 16-byte pieces, and
+/// single words.
 fn candidates<'k>(
     kernel: &Kernel,
     options: &Options,
@@ -127,14 +128,17 @@ fn candidates<'k>(
         let Some(declared) = kernel.tensors.iter().find(|t| t.name == *tensor) else {
             return false;
         };
-        let vector = pieces(kernel, options, &visit::axes(load), tensor, index).is_some();
+        let axes = visit::axes(load);
+        let moves = pieces(kernel, options, &axes, tensor, index).is_some()
+            || is_word(kernel, &axes, tensor);
         let writers = count(&kernel.body, &|s| {
             visit::written(s).is_some_and(|d| d.buf == dst.buf)
         });
         let inside = count(body, &|s| touches(s, dst.buf));
         let everywhere = count(&kernel.body, &|s| touches(s, dst.buf));
-        vector
-            && declared.usage == Usage::In
+        moves
+            && declared.usage != Usage::Out
+            && visit::only_read(kernel, tensor)
             && index.iter().all(|ix| matches!(ix, LoadIx::Ix(_)))
             && visit::plain(dst).is_some()
             && homes[visit::index(dst.buf)] == Home::Shared
