@@ -83,14 +83,15 @@ pub(super) fn choose(
         ring(kernel, options, placement, first, pipeline, &mut producer);
     }
     if producer.feeds.is_empty() {
-        return None;
+        // Without loops, the tiles of the next grid point are loaded while this one is computed.
+        producer.rings[ONCE].stages = options.stages.clamp(2, 4);
     }
     for stmt in &kernel.body {
         if let Some(copy) = single(kernel, options, placement, stmt) {
             producer.add(&[stmt as Key], copy, ONCE, kernel);
         }
     }
-    Some(producer)
+    (!producer.feeds.is_empty()).then_some(producer)
 }
 
 /// The loads of one chain of loops that bulk copies can move.
@@ -148,6 +149,12 @@ impl Producer {
             ring,
             barriers: usize::MAX,
         });
+    }
+
+    /// Stages of a buffer that is fed once for each grid point.
+    pub fn stages_of(&self, buf: usize) -> Option<usize> {
+        let feed = &self.feeds[*self.of_buf.get(&buf)?];
+        Some(self.rings[feed.ring].stages as usize)
     }
 
     /// Takes over where shared memory was given out, and puts the mbarriers behind it. Returns its new size.

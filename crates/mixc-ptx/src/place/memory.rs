@@ -81,15 +81,10 @@ fn make_slots(kernel: &Kernel, placement: &mut Placement) {
                 .filter_map(|buf| placement.storage[*buf].as_ref())
                 .map(|s| s.bytes())
                 .max();
-            placement.slots.push(Slot {
-                // Every stage begins at a place that suits a swizzle.
-                bytes: match bytes.unwrap_or(0) {
-                    small if small < SWIZZLE_REPEAT => small.next_multiple_of(128),
-                    large => large.next_multiple_of(SWIZZLE_REPEAT),
-                },
-                stages: pipeline.stages as usize,
-                offset: 0,
-            });
+            let stages = pipeline.stages as usize;
+            placement
+                .slots
+                .push(Slot::of_stages(bytes.unwrap_or(0), stages));
             shared.extend(group.iter().map(|buf| (*buf, slot)));
         }
     }
@@ -98,11 +93,17 @@ fn make_slots(kernel: &Kernel, placement: &mut Placement) {
         storage.slot = match shared.get(&buf) {
             Some(slot) => *slot,
             None => {
-                placement.slots.push(Slot {
-                    bytes: storage.bytes(),
-                    stages: 1,
-                    offset: 0,
-                });
+                let producer = placement.producer.as_ref();
+                placement
+                    .slots
+                    .push(match producer.and_then(|p| p.stages_of(buf)) {
+                        Some(stages) => Slot::of_stages(storage.bytes(), stages),
+                        None => Slot {
+                            bytes: storage.bytes(),
+                            stages: 1,
+                            offset: 0,
+                        },
+                    });
                 placement.slots.len() - 1
             }
         };
@@ -135,6 +136,21 @@ fn make_slots(kernel: &Kernel, placement: &mut Placement) {
             placement
                 .scratch
                 .insert(stmt as Key, placement.slots.len() - 1);
+        }
+    }
+}
+
+impl Slot {
+    /// Every stage begins at a place that suits a swizzle.
+    fn of_stages(bytes: usize, stages: usize) -> Slot {
+        let bytes = match bytes {
+            small if small < SWIZZLE_REPEAT => small.next_multiple_of(128),
+            large => large.next_multiple_of(SWIZZLE_REPEAT),
+        };
+        Slot {
+            bytes,
+            stages,
+            offset: 0,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{Choices, Error, Form, Job};
 use mixc_ir::DType;
 use mixc_ptx::{LowerError, Options, PtxKernel, Target, suggested_warps};
 use mixc_schedule::Schedule;
-use mixc_tile::{Kernel, TensorArg, Usage};
+use mixc_tile::{Kernel, Stmt, TensorArg, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A schedule whose kernels an architecture can hold, and their MLIR.
@@ -73,8 +73,15 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 None => suggested_warps(kernel, &options),
             };
             let lowered = lower(kernel, options.clone(), stages.is_some())?;
+            let alone = lowered.kernel.persistent == Some(1);
+            // Without a loop to load ahead in, two blocks of one warpgroup are worth more than one with a second stage.
+            let loops = kernel.body.iter().any(|s| matches!(s, Stmt::For { .. }));
+            if alone && !loops && lowered.kernel.warps == 4 && producer.is_none() {
+                options.producer = false;
+                return lower(kernel, options, stages.is_some());
+            }
             // A block that has a multiprocessor to itself loads as far ahead as its memory goes.
-            if lowered.kernel.persistent == Some(1) && stages.is_none() {
+            if alone && stages.is_none() {
                 options.stages = ALONE_STAGES;
                 return lower(kernel, options, false);
             }
