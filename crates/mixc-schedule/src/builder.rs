@@ -10,7 +10,7 @@ use crate::template::Blocks;
 use crate::unify::{Renaming, unify};
 use mixc_ir::{Ix, Name, Program, T, Term};
 use mixc_tile::{Access, Axis, Buf, BufId, Expr, Kernel, Place, Space, Stmt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a core axis is in the kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +61,8 @@ pub struct Builder<'a> {
     pub blocks: Vec<Blocks>,
     /// Axes that are streamed, by the size that they have.
     pub is_stream: &'a dyn Fn(&Name) -> bool,
+    /// Axes of packed rows.
+    pub packed: BTreeSet<Name>,
     /// Predicates that hold for every position at the current point of the program.
     pub known: Vec<T>,
     counter: usize,
@@ -84,6 +86,7 @@ impl<'a> Builder<'a> {
             stream_block: 64,
             blocks: vec![],
             is_stream,
+            packed: BTreeSet::new(),
             known: vec![],
             counter: 0,
         }
@@ -199,8 +202,14 @@ impl<'a> Builder<'a> {
     pub fn range(&self, axis: &Name) -> Option<(Ix, Ix)> {
         match &self.axes.get(axis)?.binding {
             Binding::At(ix) => Some((ix.clone(), ix.clone())),
-            Binding::Tile { base, extent, .. } => {
-                Some((base.clone(), base.clone() + (*extent as i64 - 1)))
+            Binding::Tile { base, extent, end } => {
+                let last = base.clone() + (*extent as i64 - 1);
+                // Packed rows are few: those past the end would loosen every bound.
+                let last = match end {
+                    Some(end) if self.packed.contains(axis) => last.min(end.clone() - 1),
+                    _ => last,
+                };
+                Some((base.clone(), last))
             }
         }
     }

@@ -90,14 +90,18 @@ fn predicted<'a>(
     })
 }
 
-/// Sides of tiles whose blocks make the grid, and shorter lengths to try for them.
-const GRID_SIDES: [(&str, [i64; 3]); 2] = [("cols", [64, 32, 16]), ("rows", [32, 16, 8])];
+/// Sides of tiles and parts whose blocks make the grid, and shorter lengths to try for them.
+const GRID_SIDES: [(&str, [i64; 3]); 3] = [
+    ("cols", [64, 32, 16]),
+    ("S", [512, 256, 128]),
+    ("rows", [32, 16, 8]),
+];
 /// A grid that leaves more multiprocessors idle than this is worth another look.
 const BUSY: f64 = 0.7;
 /// A prediction must be better by this much: it is not exact.
 const CLEARLY: f64 = 0.95;
 
-/// Smaller tiles where the grid is too small for the card and the prediction says that more blocks are faster.
+/// Smaller tiles and parts where the grid is too small for the card and the prediction says that more blocks are faster.
 /// What was asked for stays.
 fn spread<'a>(
     mut best: Candidate<'a>,
