@@ -132,7 +132,10 @@ fn shape(program: &Program, roles: &Roles, out: &Out) -> Option<Shape> {
         return None;
     }
     let all = reads(&out.term);
-    let long = long_axes(program, roles, &out.term);
+    let inner = reduced_axes(&out.term);
+    let is_long =
+        |a: &Name| roles.is_stream(program, a) || program.splits.iter().any(|s| s.inner == *a);
+    let long: BTreeSet<Name> = inner.iter().filter(|a| is_long(a)).cloned().collect();
     let named = named_axes(&out.term);
     let is_free = |a: &Name| program.split_of(a).is_none() && !named.contains(a);
     // The innermost head comes first: its rows are the nearest in memory.
@@ -158,6 +161,14 @@ fn shape(program: &Program, roles: &Roles, out: &Out) -> Option<Shape> {
             .filter(|read| mentions_any(read, &long))
             .filter(|read| position.as_ref().is_none_or(|i| !mentions(read, i)))
             .collect();
+        // A vector for all rows is read once for each of them anyway; a matrix is worth sharing.
+        let is_matrix = |read: &&Read| {
+            let mut axes = inner.iter().chain(out.tiles());
+            axes.any(|a| !long.contains(a) && mentions(read, a))
+        };
+        if !shared.iter().any(is_matrix) {
+            continue;
+        }
         let Some(quotient) = common_quotient(&shared, head) else {
             continue;
         };
@@ -321,21 +332,10 @@ fn groups(program: &Program, size: &Ix, heads: &Ix) -> Ix {
     size.clone().ceil_div(heads.clone())
 }
 
-/// Reduced axes that are visited in blocks.
-fn long_axes(program: &Program, roles: &Roles, term: &T) -> BTreeSet<Name> {
-    let mut long = BTreeSet::new();
-    term.visit(&mut |t| {
-        if let Term::Sum { axes, .. } | Term::Reduce { axes, .. } | Term::Online { axes, .. } = &**t
-        {
-            let part = |a: &Name| program.splits.iter().any(|s| s.inner == *a);
-            long.extend(
-                axes.iter()
-                    .filter(|a| roles.is_stream(program, a) || part(a))
-                    .cloned(),
-            );
-        }
-    });
-    long
+fn reduced_axes(term: &T) -> BTreeSet<Name> {
+    let mut reduced = BTreeSet::new();
+    term.visit(&mut |t| reduced.extend(t.bound_axes()));
+    reduced
 }
 
 /// Axes that operators name: an expression cannot take their place.

@@ -269,10 +269,20 @@ fn grouped(sizes: [i64; 4]) -> Vec<(&'static str, i64)> {
     all.to_vec()
 }
 
+/// Whether some kernel has tiles of packed rows.
+fn has_packed_rows(form: &str, sizes: &[(&str, i64)]) -> bool {
+    let found = kernels(form, sizes, &[("pack", 1)]);
+    let names = found.kernels.iter().flat_map(|k| &k.grid).map(|g| &*g.name);
+    names
+        .into_iter()
+        .any(|n| ["h_i_blk", "h_rows_blk"].contains(&n))
+}
+
 /// Biases, windows and sinks of a head, rows of several heads in a tile.
 #[test]
 fn packed_rows_equal_the_definition() {
     for form in ["grouped_plain", "grouped_online", "grouped_split"] {
+        assert!(has_packed_rows(form, &grouped([6, 2, 1, 63])), "{form}");
         for heads in [[6, 2], [5, 1], [3, 3]] {
             for i in [1, 2, 5, 19] {
                 for j in [0, 1, 63, 200] {
@@ -301,6 +311,9 @@ fn packed_rows_of_parts_of_any_length() {
 /// Rows of heads alone; heads that all share one group; a last group that is short.
 #[test]
 fn packed_rows_without_positions_or_groups() {
+    for form in ["one_position", "short_group", "one_group"] {
+        assert!(has_packed_rows(form, &grouped([6, 2, 3, 63])), "{form}");
+    }
     for j in [0, 1, 63, 200] {
         for knobs in [
             [("pack", 1), ("stream", 32)],
@@ -321,7 +334,7 @@ fn kernels(form: &str, sizes: &[(&str, i64)], knobs: &[(&str, i64)]) -> mixc_sch
         sizes: sizes
             .iter()
             .map(|(n, v)| (Name::from(*n), *v))
-            .chain([("window".into(), 40)])
+            .chain([("window".into(), 40), ("n".into(), 3)])
             .collect(),
         knobs: knobs.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
         ..Request::default()
