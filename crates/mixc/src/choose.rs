@@ -93,7 +93,7 @@ fn predicted<'a>(
 /// A length that makes the grid, shorter values to try for it, and how the predicted time must compare.
 struct GridSide {
     knob: &'static str,
-    lengths: [i64; 3],
+    lengths: &'static [i64],
     accept: f64,
 }
 
@@ -102,17 +102,17 @@ struct GridSide {
 const GRID_SIDES: [GridSide; 3] = [
     GridSide {
         knob: "cols",
-        lengths: [64, 32, 16],
+        lengths: &[64, 32, 16],
         accept: 0.95,
     },
     GridSide {
         knob: "S",
-        lengths: [512, 256, 128],
+        lengths: &[512, 256],
         accept: 1.02,
     },
     GridSide {
         knob: "rows",
-        lengths: [32, 16, 8],
+        lengths: &[32, 16, 8],
         accept: 0.95,
     },
 ];
@@ -143,7 +143,7 @@ fn spread<'a>(
         }
         let now = best.schedule.knobs.get(side.knob).copied().unwrap_or(0);
         let mut chosen = None;
-        for length in side.lengths.into_iter().filter(|n| *n < now) {
+        for length in side.lengths.iter().copied().filter(|n| *n < now) {
             if !best.idles() {
                 break;
             }
