@@ -273,9 +273,15 @@ pub fn interval(ix: &Ix, range: &dyn Fn(&Name) -> Option<(Ix, Ix)>) -> Option<(I
     })
 }
 
-/// Constants above 0, and sizes: a division by an empty size never runs, for the axis is empty.
+/// Constants above 0, sizes, and products and quotients of them: a division by an empty size never runs, for the
+/// axis is empty.
 fn positive(ix: &Ix) -> bool {
-    matches!(ix, Ix::Const(c) if *c > 0) || matches!(ix, Ix::Dim(_))
+    match ix {
+        Ix::Const(c) => *c > 0,
+        Ix::Dim(_) => true,
+        Ix::Mul(a, b) | Ix::Div(a, b) => positive(a) && positive(b),
+        _ => false,
+    }
 }
 
 /// A real term that is an integer expression.

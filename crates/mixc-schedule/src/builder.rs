@@ -61,6 +61,8 @@ pub struct Builder<'a> {
     pub blocks: Vec<Blocks>,
     /// Axes that are streamed, by the size that they have.
     pub is_stream: &'a dyn Fn(&Name) -> bool,
+    /// Axes of packed rows.
+    pub packed: BTreeSet<Name>,
     /// Predicates that hold for every position at the current point of the program.
     pub known: Vec<T>,
     /// Buffers that hold 0 past the end of every axis, by the name of their term.
@@ -86,6 +88,7 @@ impl<'a> Builder<'a> {
             stream_block: 64,
             blocks: vec![],
             is_stream,
+            packed: BTreeSet::new(),
             known: vec![],
             zero_past_ends: BTreeSet::new(),
             counter: 0,
@@ -202,8 +205,14 @@ impl<'a> Builder<'a> {
     pub fn range(&self, axis: &Name) -> Option<(Ix, Ix)> {
         match &self.axes.get(axis)?.binding {
             Binding::At(ix) => Some((ix.clone(), ix.clone())),
-            Binding::Tile { base, extent, .. } => {
-                Some((base.clone(), base.clone() + (*extent as i64 - 1)))
+            Binding::Tile { base, extent, end } => {
+                let last = base.clone() + (*extent as i64 - 1);
+                // Packed rows are few: those past the end would loosen every bound.
+                let last = match end {
+                    Some(end) if self.packed.contains(axis) => last.min(end.clone() - 1),
+                    _ => last,
+                };
+                Some((base.clone(), last))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::Request;
 use crate::edit::map_indices;
+use crate::pack::Packings;
 use crate::roles::{MAX_CHUNK, Role, Roles, reused_axes};
 use mixc_ir::{Ix, Let, Name, Program, Scan, Stmt, T, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,10 +26,42 @@ pub struct Out {
     tiles: Vec<Name>,
 }
 
+impl Out {
+    pub fn is_recurrence(&self) -> bool {
+        self.sequence.is_some()
+    }
+
+    /// Axes of the let that are tiles.
+    pub fn tiles(&self) -> &[Name] {
+        &self.tiles
+    }
+
+    /// The same let over other axes.
+    pub fn over(self, index: Vec<Ix>, axes: Vec<Name>, term: T, tiles: Vec<Name>) -> Out {
+        Out {
+            index,
+            axes,
+            term,
+            tiles,
+            ..self
+        }
+    }
+}
+
+/// A let as a kernel computes it: its merges undone, its rows packed.
+fn out_of(program: &Program, packings: &Packings, l: &Let) -> Out {
+    let out = unmerged(program, l);
+    match packings.get(&out.name) {
+        Some(packing) => packing.apply(program, out),
+        None => out,
+    }
+}
+
 /// Makes the sizes of axes that are whole in tiles constants.
 pub fn bind_static_dims(
     program: &mut Program,
     roles: &Roles,
+    packings: &Packings,
     request: &Request,
 ) -> BTreeMap<Name, i64> {
     let mut whole: BTreeSet<Name> = BTreeSet::new();
@@ -65,8 +98,7 @@ pub fn bind_static_dims(
                 }
             });
             if let Stmt::Let(l) = stmt {
-                let out = unmerged(program, l);
-                whole.extend(tiles_of(program, &out));
+                whole.extend(out_of(program, packings, l).tiles);
             }
         }
     }
@@ -76,7 +108,8 @@ pub fn bind_static_dims(
             continue;
         };
         let scanned = states.contains(axis);
-        if (roles.is_sequence(size) && !scanned) || roles.value(size) > 1024 {
+        let long = roles.is_sequence(size) && !scanned;
+        if long || roles.is_packed(axis) || roles.value(size) > 1024 {
             continue;
         }
         size.visit_leaves(&mut |leaf| {
@@ -97,7 +130,7 @@ pub fn bind_static_dims(
 
 /// Lets that do not read each other and have the same grid share a kernel: each joins the last one before it that suits, if
 /// nothing in between computes what it reads.
-pub fn group(program: &Program, roles: &Roles) -> Vec<Group> {
+pub fn group(program: &Program, roles: &Roles, packings: &Packings) -> Vec<Group> {
     let mut groups: Vec<Group> = vec![];
     for stmt in &program.body {
         let out = match stmt {
@@ -105,7 +138,7 @@ pub fn group(program: &Program, roles: &Roles) -> Vec<Group> {
                 groups.push(Group::Scan(scan.clone()));
                 continue;
             }
-            Stmt::Let(l) => unmerged(program, l),
+            Stmt::Let(l) => out_of(program, packings, l),
         };
         match place(program, roles, &groups, &out) {
             Some((n, aligned)) => {
@@ -329,6 +362,9 @@ fn grid_of(program: &Program, roles: &Roles, out: &Out) -> BTreeSet<(Name, bool)
 pub fn role(program: &Program, roles: &Roles, out: &Out, axis: &Name) -> Role {
     if !out.tiles.contains(axis) {
         return Role::Batch;
+    }
+    if roles.is_packed(axis) {
+        return Role::Block(64);
     }
     let size = program.axes.get(axis).cloned().unwrap_or(Ix::Const(1));
     match program.splits.iter().find(|s| s.inner == *axis) {

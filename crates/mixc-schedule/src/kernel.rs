@@ -29,7 +29,9 @@ pub fn lower_lets(
     });
     let sequence = sequence.or_else(|| outs.iter().find_map(sequence_axis));
     let cols = knobs.get("cols").copied().unwrap_or(i64::MAX) as usize;
-    bind_outputs(&mut b, outs, sequence.as_ref(), roles, (rows, cols));
+    let packed = knobs.get("pack").copied().unwrap_or(0) as usize;
+    let sides = Sides { rows, cols, packed };
+    bind_outputs(&mut b, outs, sequence.as_ref(), roles, sides);
     let terms: Vec<T> = outs.iter().map(|o| o.term.clone()).collect();
     bind_sums(&mut b, &terms, 0)?;
     fit_stream_block(&mut b, &terms, roles);
@@ -63,13 +65,29 @@ fn has_stream(b: &Builder, term: &T) -> bool {
     found
 }
 
+/// Lengths of a tile.
+#[derive(Clone, Copy)]
+struct Sides {
+    rows: usize,
+    cols: usize,
+    /// The least number of packed rows.
+    packed: usize,
+}
+
+impl Sides {
+    fn packed_rows(self, size: i64) -> usize {
+        fitted(self.rows, size).max(self.packed.min(self.rows))
+    }
+}
+
 fn bind_outputs(
     b: &mut Builder,
     outs: &[Out],
     sequence: Option<&Name>,
     roles: &Roles,
-    (rows, cols): (usize, usize),
+    sides: Sides,
 ) {
+    let Sides { rows, cols, .. } = sides;
     let columns = sequence.and_then(|s| independent_columns(b.program, outs, s, roles));
     let mut seen: BTreeSet<Name> = BTreeSet::new();
     for out in outs {
@@ -109,7 +127,10 @@ fn bind_outputs(
                 ),
                 Role::Block(default) => {
                     // Wide tiles of other axes are as narrow as those of independent columns.
-                    let extent = if roles.is_sequence(&size) {
+                    let extent = if roles.is_packed(axis) {
+                        b.packed.insert(axis.clone());
+                        sides.packed_rows(roles.value(&size))
+                    } else if roles.is_sequence(&size) {
                         fitted(rows, roles.value(&size))
                     } else {
                         default.min(cols)

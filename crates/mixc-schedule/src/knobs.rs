@@ -29,6 +29,7 @@ pub fn knobs_of(program: &Program) -> Vec<&'static Knob> {
             }
         })
         .chain(["rows", "stream", "cols"].map(String::from))
+        .chain(crate::pack::is_possible(program).then(|| crate::pack::KNOB.to_owned()))
         .collect();
     let mut knobs: Vec<&Knob> = vec![];
     for knob in TEMPLATES.iter().flat_map(|t| &t.knobs) {

@@ -18,6 +18,7 @@ mod group;
 mod kernel;
 mod knobs;
 mod lower;
+mod pack;
 mod roles;
 mod sequential;
 mod spell;
@@ -71,12 +72,14 @@ pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, Schedu
     let mut program = program.clone();
     drop_absent(&mut program, &request.absent);
     spell::spell_out(&mut program);
-    let knobs = knobs::choose_knobs(&program, request);
+    let mut knobs = knobs::choose_knobs(&program, request);
     knobs::bind_split_sizes(&mut program, &knobs);
-    let roles = roles::Roles::new(&program, request);
-    let static_dims = group::bind_static_dims(&mut program, &roles, request);
+    let mut roles = roles::Roles::new(&program, request);
+    let mut packings = pack::choose(&mut program, &mut roles, &mut knobs, request);
+    let static_dims = group::bind_static_dims(&mut program, &roles, &packings, request);
+    packings.values_mut().for_each(|p| p.bind(&static_dims));
 
-    let groups = group::group(&program, &roles);
+    let groups = group::group(&program, &roles, &packings);
     let mut kernels = vec![];
     let mut names = vec![];
     for (n, group) in groups.iter().enumerate() {

@@ -23,6 +23,8 @@ pub enum Role {
 pub struct Roles {
     sequence: BTreeSet<Name>,
     sizes: BTreeMap<Name, i64>,
+    /// Axes of packed rows: run-time sizes too.
+    packed: BTreeSet<Name>,
 }
 
 fn index_axes(term: &T) -> BTreeSet<Name> {
@@ -95,7 +97,16 @@ impl Roles {
         Roles {
             sequence,
             sizes: request.sizes.clone(),
+            packed: BTreeSet::new(),
         }
+    }
+
+    pub fn pack(&mut self, rows: &Name) {
+        self.packed.insert(rows.clone());
+    }
+
+    pub fn is_packed(&self, axis: &Name) -> bool {
+        self.packed.contains(axis)
     }
 
     pub fn is_sequence(&self, size: &Ix) -> bool {

@@ -4,7 +4,8 @@
 //! ```text
 //! template NAME {
 //!   when CONDITION, not CONDITION ...       // which programs it fits
-//!   knob NAME in V, V, ... default V        // tunable values; `, diagonal V`: default for diagonal decays
+//!   knob NAME in V, V, ... default V        // tunable values; `, diagonal V`: default for diagonal decays;
+//!                                           // `, shared V`: default for short rows that share what is streamed
 //!   blocks cut-below, inside, cut-above     // parts of a streamed axis, in the order visited
 //!   body { ACTION ... for RANGE { ACTION ... } ... }
 //! }
@@ -37,6 +38,8 @@ pub struct Knob {
     pub default: i64,
     /// Default where a decay varies over an axis that is summed in products with it.
     pub diagonal: Option<i64>,
+    /// Default where a tile has fewer rows than it could, and several heads share what is streamed.
+    pub shared: Option<i64>,
 }
 
 macro_rules! words {
@@ -225,11 +228,16 @@ impl Parser {
         let values = self.list(Parser::integer)?;
         self.word("default")?;
         let default = self.integer()?;
-        let mut diagonal = None;
-        if self.peek().kind == TokenKind::Punct(",") {
+        let (mut diagonal, mut shared) = (None, None);
+        while self.peek().kind == TokenKind::Punct(",") {
             self.at += 1;
-            self.word("diagonal")?;
-            diagonal = Some(self.integer()?);
+            let (case, span) = self.ident("`diagonal` or `shared`")?;
+            let value = Some(self.integer()?);
+            match case.as_str() {
+                "diagonal" => diagonal = value,
+                "shared" => shared = value,
+                other => return Err(unknown("default", other, span, &["diagonal", "shared"])),
+            }
         }
         Ok(Knob {
             name,
@@ -237,6 +245,7 @@ impl Parser {
             values,
             default,
             diagonal,
+            shared,
         })
     }
 
@@ -390,10 +399,9 @@ mod tests {
     fn knob_defaults_are_among_the_values() {
         for knob in TEMPLATES.iter().flat_map(|t| &t.knobs) {
             assert!(knob.values.contains(&knob.default), "{knob:?}");
-            assert!(
-                knob.diagonal.is_none_or(|d| knob.values.contains(&d)),
-                "{knob:?}"
-            );
+            for value in knob.diagonal.iter().chain(&knob.shared) {
+                assert!(knob.values.contains(value), "{knob:?}");
+            }
         }
     }
 

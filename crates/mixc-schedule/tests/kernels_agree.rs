@@ -253,3 +253,158 @@ fn a_scan_that_stays_as_written() {
         check("delta_rule", "delta_rule", sizes, &[]);
     }
 }
+
+/// Sizes of grouped heads: (H, G, I, J), with features that fill no vector.
+fn grouped(sizes: [i64; 4]) -> Vec<(&'static str, i64)> {
+    let [h, g, i, j] = sizes;
+    let all = [
+        ("B", 2),
+        ("H", h),
+        ("G", g),
+        ("I", i),
+        ("J", j),
+        ("D", 8),
+        ("E", 5),
+    ];
+    all.to_vec()
+}
+
+/// Whether some kernel has tiles of packed rows.
+fn has_packed_rows(form: &str, sizes: &[(&str, i64)]) -> bool {
+    let found = kernels(form, sizes, &[("pack", 1)]);
+    let names = found.kernels.iter().flat_map(|k| &k.grid).map(|g| &*g.name);
+    names
+        .into_iter()
+        .any(|n| ["h_i_blk", "h_rows_blk"].contains(&n))
+}
+
+/// Biases, windows and sinks of a head, rows of several heads in a tile.
+#[test]
+fn packed_rows_equal_the_definition() {
+    for form in ["grouped_plain", "grouped_online", "grouped_split"] {
+        assert!(has_packed_rows(form, &grouped([6, 2, 1, 63])), "{form}");
+        for heads in [[6, 2], [5, 1], [3, 3]] {
+            for i in [1, 2, 5, 19] {
+                for j in [0, 1, 63, 200] {
+                    let sizes = grouped([heads[0], heads[1], i, j]);
+                    for (pack, rows) in [(1, 16), (16, 64), (1, 4)] {
+                        let knobs = [("pack", pack), ("rows", rows), ("stream", 16), ("S", 48)];
+                        check("grouped_plain", form, &sizes, &knobs);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Parts that are whole tiles, and parts that are streamed.
+#[test]
+fn packed_rows_of_parts_of_any_length() {
+    for length in [16, 64, 160] {
+        for sizes in [[4, 2, 1, 200], [6, 2, 5, 63], [4, 1, 2, 129]] {
+            let knobs = [("pack", 1), ("S", length), ("stream", 32)];
+            check("grouped_plain", "grouped_split", &grouped(sizes), &knobs);
+        }
+    }
+}
+
+/// Rows of heads alone; heads that all share one group; a last group that is short.
+#[test]
+fn packed_rows_without_positions_or_groups() {
+    for form in ["one_position", "short_group", "one_group"] {
+        assert!(has_packed_rows(form, &grouped([6, 2, 3, 63])), "{form}");
+    }
+    for j in [0, 1, 63, 200] {
+        for knobs in [
+            [("pack", 1), ("stream", 32)],
+            [("pack", 16), ("stream", 32)],
+        ] {
+            let sizes = [("B", 2), ("H", 6), ("G", 2), ("J", j), ("D", 8), ("E", 5)];
+            check("one_position", "one_position", &sizes, &knobs);
+            let sizes = [("B", 2), ("H", 5), ("G", 2), ("J", j), ("D", 8), ("E", 5)];
+            check("short_group", "short_group", &sizes, &knobs);
+            let sizes = [("B", 2), ("H", 5), ("I", 3), ("J", j), ("D", 8), ("E", 5)];
+            check("one_group", "one_group", &sizes, &knobs);
+        }
+    }
+}
+
+fn kernels(form: &str, sizes: &[(&str, i64)], knobs: &[(&str, i64)]) -> mixc_schedule::Schedule {
+    let request = Request {
+        sizes: sizes
+            .iter()
+            .map(|(n, v)| (Name::from(*n), *v))
+            .chain([("window".into(), 40), ("n".into(), 3)])
+            .collect(),
+        knobs: knobs.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
+        ..Request::default()
+    };
+    schedule(&program(form), &request).unwrap()
+}
+
+fn loaded(schedule: &mixc_schedule::Schedule, sizes: &[(&str, i64)]) -> u64 {
+    let sizes = sizes.iter().map(|(n, v)| (Name::from(*n), *v)).collect();
+    let counts = |k| mixc_tile::counts::counts(k, &sizes).unwrap().loaded_bytes;
+    schedule.kernels.iter().map(counts).sum()
+}
+
+#[test]
+fn short_rows_that_share_keys_are_packed_unless_asked_otherwise() {
+    let decode = [
+        ("B", 1),
+        ("H", 8),
+        ("G", 2),
+        ("I", 1),
+        ("J", 4096),
+        ("D", 64),
+        ("E", 64),
+    ];
+    let pack =
+        |sizes: &[(&str, i64)], knobs| kernels("attention_online", sizes, knobs).knobs["pack"];
+    assert_eq!(pack(&decode, &[]), 1);
+    assert_eq!(pack(&decode, &[("pack", 0)]), 0);
+    let mut prefill = decode;
+    prefill[3] = ("I", 512);
+    assert_eq!(pack(&prefill, &[]), 0);
+    let mut alone = decode;
+    alone[2] = ("G", 8);
+    assert_eq!(pack(&alone, &[]), 0);
+    // Keys and values once for a group, not once for a head.
+    let [packed, apart] = [1, 0].map(|n| {
+        loaded(
+            &kernels("attention_online", &decode, &[("pack", n)]),
+            &decode,
+        )
+    });
+    let streamed = 2 * 2 * 4096 * 64 * 4;
+    assert!(
+        packed >= streamed && packed < streamed * 101 / 100,
+        "{packed}"
+    );
+    assert!(apart >= 4 * streamed, "{apart}");
+}
+
+/// With one position every bound is as tight as for one row: a window visits only its own blocks, and a block that it
+/// covers is not masked.
+#[test]
+fn the_bounds_of_packed_rows_are_tight() {
+    let sizes = [
+        ("B", 1),
+        ("H", 8),
+        ("G", 2),
+        ("I", 1),
+        ("J", 4096),
+        ("D", 8),
+        ("E", 8),
+    ];
+    let kernels = kernels("grouped_online", &sizes, &[("pack", 16), ("stream", 64)]).kernels;
+    let counts = |window| {
+        let sizes = sizes.into_iter().chain([("window", window)]);
+        let sizes = sizes.map(|(n, v)| (Name::from(n), v)).collect();
+        mixc_tile::counts::counts(&kernels[0], &sizes).unwrap()
+    };
+    let (whole, cut, more) = (counts(64), counts(63), counts(65));
+    assert!(whole.simple_ops < cut.simple_ops, "{whole:?} {cut:?}");
+    assert_eq!(whole.contract_fmas, cut.contract_fmas);
+    assert_eq!(2 * whole.contract_fmas, more.contract_fmas);
+}

@@ -90,15 +90,46 @@ fn predicted<'a>(
     })
 }
 
-/// Sides of tiles whose blocks make the grid, and shorter lengths to try for them.
-const GRID_SIDES: [(&str, &[i64]); 2] = [("cols", &[64, 32, 16]), ("rows", &[64, 32, 16, 8])];
+/// A length that makes the grid, shorter values to try for it, and how the predicted time must compare.
+struct GridSide {
+    knob: &'static str,
+    lengths: &'static [i64],
+    accept: f64,
+}
+
+/// Smaller tiles have costs that are not predicted, so the prediction must be clearly better. Shorter parts have few,
+/// and the prediction does not see that idle multiprocessors ask memory for less: it must only be about as good.
+const GRID_SIDES: [GridSide; 3] = [
+    GridSide {
+        knob: "cols",
+        lengths: &[64, 32, 16],
+        accept: 0.95,
+    },
+    GridSide {
+        knob: "S",
+        lengths: &[512, 256],
+        accept: 1.02,
+    },
+    GridSide {
+        knob: "rows",
+        lengths: &[64, 32, 16, 8],
+        accept: 0.95,
+    },
+];
 /// A grid that leaves more multiprocessors idle than this is worth another look.
 const BUSY: f64 = 0.7;
-/// A prediction must be better by this much: it is not exact.
-const CLEARLY: f64 = 0.95;
 
-/// Smaller tiles where the grid is too small for the card and the prediction says that more blocks are faster.
-/// What was asked for stays.
+impl Candidate<'_> {
+    /// Whether the kernel that takes longest leaves multiprocessors idle.
+    fn idles(&self) -> bool {
+        let times = self.gpu.iter().map(|(_, time)| time);
+        let longest = times.max_by(|a, b| a.total_ms.total_cmp(&b.total_ms));
+        longest.is_some_and(|time| time.busy < BUSY)
+    }
+}
+
+/// Smaller tiles and parts where the grid is too small for the card and the prediction says that more blocks are
+/// no slower. What was asked for stays.
 fn spread<'a>(
     mut best: Candidate<'a>,
     gpu: mixc_ptx::Target,
@@ -106,24 +137,28 @@ fn spread<'a>(
     choices: &Choices,
 ) -> Candidate<'a> {
     let mut taken = choices.clone();
-    for (side, lengths) in GRID_SIDES {
-        let idle = best.gpu.iter().any(|(_, time)| time.busy < BUSY);
-        let now = best.schedule.knobs.get(side).copied().unwrap_or(0);
-        if !idle || choices.knobs.contains_key(side) {
+    for side in GRID_SIDES {
+        if choices.knobs.contains_key(side.knob) {
             continue;
         }
+        let now = best.schedule.knobs.get(side.knob).copied().unwrap_or(0);
         let mut chosen = None;
-        for length in lengths.iter().copied().filter(|n| *n < now) {
+        for length in side.lengths.iter().copied().filter(|n| *n < now) {
+            if !best.idles() {
+                break;
+            }
             let mut other = taken.clone();
-            other.knobs.insert(side.to_owned(), length);
+            other.knobs.insert(side.knob.to_owned(), length);
             if let Ok(candidate) = predicted(best.form, gpu, job, &other)
-                && candidate.cost.seconds < CLEARLY * best.cost.seconds
+                && candidate.cost.seconds < side.accept * best.cost.seconds
             {
                 chosen = Some(length);
                 best = candidate;
             }
         }
-        taken.knobs.extend(chosen.map(|n| (side.to_owned(), n)));
+        taken
+            .knobs
+            .extend(chosen.map(|n| (side.knob.to_owned(), n)));
     }
     best
 }

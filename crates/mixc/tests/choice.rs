@@ -52,17 +52,70 @@ fn a_small_grid_splits_the_keys_and_a_large_one_does_not() {
     }
 }
 
+/// One query to the keys of two or four groups: the rows of a group fill a matrix instruction and no more, and the
+/// keys are cut into parts for most of the card's multiprocessors.
+#[test]
+fn grouped_decode_packs_a_group_and_splits_the_keys() {
+    let mixer = Mixer::load("attention_causal").unwrap();
+    for shape in [
+        "B=1,H=8,G=2,I=1,J=32768,D=64,E=64",
+        "B=1,H=32,G=4,I=1,J=32768,D=128,E=128",
+    ] {
+        let job = example_job(&mixer, &sizes(shape), &BTreeMap::new(), DType::Bf16).unwrap();
+        for (name, multiprocessors) in [("sm_80", 108), ("sm_90a", 132)] {
+            let target = target(name);
+            let forms = mixer.forms(&job.sizes, &target);
+            let found = candidates(&forms, &target, &job, &Choices::default(), &mut vec![]);
+            let best = &found[0];
+            let bufs = &best.schedule.kernels[0].bufs;
+            let scores = bufs.iter().find(|b| b.name.starts_with("s_")).unwrap();
+            let chosen = (
+                &*best.form.name,
+                best.schedule.knobs["pack"],
+                scores.shape[0],
+            );
+            assert_eq!(chosen, ("split-key", 16, 16), "{name}, {shape}");
+            let blocks = best.gpu[0].1.blocks;
+            assert!(
+                10 * blocks >= 7 * multiprocessors,
+                "{name}, {shape}: {blocks}"
+            );
+        }
+    }
+}
+
 #[test]
 fn columns_of_a_state_fill_an_idle_card_unless_they_were_asked_for() {
     let shape = "B=1,H=4,T=1024,K=64,V=64";
-    let blocks = |c: &Candidate| (c.gpu.iter().map(|(_, t)| t.blocks).max(), c.cost.seconds);
+    let mixer = Mixer::load("linear_attention").unwrap();
+    let job = example_job(&mixer, &sizes(shape), &BTreeMap::new(), DType::F32).unwrap();
+    let target = target("sm_80");
+    let forms = mixer.forms(&job.sizes, &target);
+    // The form whose state goes from chunk to chunk within a block.
+    let chunkwise: Vec<_> = forms.iter().filter(|f| f.name == "chunkwise").collect();
+    let blocks = |choices: &Choices| {
+        let found = candidates(chunkwise.clone(), &target, &job, choices, &mut vec![]);
+        let times = found[0].gpu.iter().map(|(_, t)| t.blocks);
+        (times.max(), found[0].cost.seconds)
+    };
     let mut asked = Choices::default();
-    let (_, free) = best("linear_attention", shape, "sm_80", &asked, blocks);
+    let free = blocks(&asked);
     for (name, n) in [("cols", 512), ("rows", 64)] {
         asked.knobs.insert(name.to_owned(), n);
     }
-    let (_, fixed) = best("linear_attention", shape, "sm_80", &asked, blocks);
+    let fixed = blocks(&asked);
     assert!(free.0 > fixed.0 && free.1 < fixed.1, "{free:?} {fixed:?}");
+}
+
+/// A small grid leaves multiprocessors idle as long as one block goes through all chunks.
+#[test]
+fn few_heads_get_a_pass_over_all_chunks_at_once() {
+    let shape = "B=1,H=4,T=4096,K=64,V=64";
+    for target in ["sm_80", "sm_90a"] {
+        let none = Choices::default();
+        let (form, _) = best("linear_attention", shape, target, &none, |_| ());
+        assert_eq!(form, "chunkwise-parallel", "{target}");
+    }
 }
 
 /// A job whose feature sizes, the constants of its kernels, are `wide`, where the mixer allows it.

@@ -58,6 +58,10 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
         }
         schedule = schedule_form(form, job, &knobs)?;
     }
+    if schedule.knobs.get("pack") == Some(&1) && !asked.contains("pack") {
+        knobs.insert("pack".to_owned(), SHORT);
+        schedule = schedule_form(form, job, &knobs)?;
+    }
     loop {
         let lowered = schedule.kernels.iter().map(|kernel| {
             let mut options = Options {
@@ -121,7 +125,8 @@ fn lower(kernel: &Kernel, mut options: Options, fixed: bool) -> Result<Lowered, 
 /// Sides of tiles, in the order in which equal ones are halved: rows last, for they decide how often a streamed
 /// tile is used.
 const SIDES: [&str; 4] = ["stream", "C", "cols", "rows"];
-/// Matrix instructions work on tiles of this length; shorter sides save little.
+/// Matrix instructions work on tiles of this length; shorter sides save little, and fewer packed rows are no product
+/// for them.
 const SHORT: i64 = 16;
 
 /// The side to halve next and its new length: the longest that nobody asked for, none below the length of a matrix
