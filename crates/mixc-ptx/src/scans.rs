@@ -154,10 +154,12 @@ fn segment<'e>(
     } else {
         (&large, &small)
     };
-    let other = others.terms.keys().find(|n| others.terms.len() == 1 && *n != along)?;
-    let is_along = |a: &Affine, name: &Name| {
-        a.terms.len() == 1 && a.coefficient(name) == Ix::Const(1)
-    };
+    let other = others
+        .terms
+        .keys()
+        .find(|n| others.terms.len() == 1 && *n != along)?;
+    let is_along =
+        |a: &Affine, name: &Name| a.terms.len() == 1 && a.coefficient(name) == Ix::Const(1);
     let aligned = is_along(own, along) && is_along(others, other) && own.rest == others.rest;
     aligned.then(|| (*func, sides.as_slice(), other.clone()))
 }

@@ -52,9 +52,8 @@ fn scans_of_tiles_in_registers_along_both_axes() {
                     "prod" => "(1.0 + 0.02 * tx[m]) * (1.0 - 0.02 * ty[n])",
                     _ => "tx[m] + 0.5 * ty[n]",
                 };
-                let scan = format!(
-                    "{kind} [m < {m}, n < {n}] along {along}{variant} l[m, n] = {value}"
-                );
+                let scan =
+                    format!("{kind} [m < {m}, n < {n}] along {along}{variant} l[m, n] = {value}");
                 let dtype = if turn % 2 == 0 { "bf16" } else { "f32" };
                 let case = scanned(dtype, m, n, &scan);
                 case.agrees_in(&some(size + turn)[..2], 3e-5);

@@ -124,7 +124,10 @@ impl<'k> Homes<'k> {
         let mut found = None;
         for stmt in stmts {
             for access in visit::reads(stmt).into_iter().filter(|a| a.buf == buf) {
-                if !matches!(stmt, Stmt::Map { .. } | Stmt::Reduce { .. } | Stmt::Store { .. }) {
+                if !matches!(
+                    stmt,
+                    Stmt::Map { .. } | Stmt::Reduce { .. } | Stmt::Store { .. }
+                ) {
                     return None;
                 }
                 let places = visit::plain(access)?;
@@ -158,7 +161,11 @@ impl<'k> Homes<'k> {
         if let Stmt::Map { dst, .. } | Stmt::Scan { dst, .. } = stmt
             && let Home::Registers(held) = &self.homes[visit::index(dst.buf)]
         {
-            return Some(spread::of_statement(held, &visit::plain(dst)?, &visit::axes(stmt)));
+            return Some(spread::of_statement(
+                held,
+                &visit::plain(dst)?,
+                &visit::axes(stmt),
+            ));
         }
         self.operand_layout(stmt)
     }
@@ -298,7 +305,9 @@ impl<'k> Homes<'k> {
                 }
                 None => {
                     let form = Form::of(stmt, layout);
-                    let reads = form.as_ref().map_or_else(|| visit::reads(stmt), Form::reads);
+                    let reads = form
+                        .as_ref()
+                        .map_or_else(|| visit::reads(stmt), Form::reads);
                     for access in reads {
                         mirrored[visit::index(access.buf)] |= misplaced(access, layout);
                     }

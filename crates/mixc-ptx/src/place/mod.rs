@@ -10,6 +10,7 @@
 
 mod homes;
 mod memory;
+mod orient;
 mod pipelines;
 mod products;
 mod warpgroup;
