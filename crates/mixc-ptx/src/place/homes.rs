@@ -1,6 +1,6 @@
 //! Which buffers live in registers, in which layout, and how statements are spread.
 
-use super::{Home, Product, contiguous_axis};
+use super::{Home, Product, Unit, contiguous_axis};
 use crate::scans::Form;
 use crate::spread::{self, Bit};
 use crate::visit::{self, Key};
@@ -278,9 +278,17 @@ impl<'k> Homes<'k> {
         order
     }
 
-    /// Register buffers that some reader, or a writer with another layout, needs in shared memory.
-    pub fn mirrored(&self, layouts: &HashMap<Key, Layout>) -> Vec<bool> {
-        let mut mirrored = vec![false; self.homes.len()];
+    /// By buffer: if it is in registers and some reader, or a writer with another layout, needs it in shared memory,
+    /// who; the unit for factors of products.
+    pub fn mirrored(&self, layouts: &HashMap<Key, Layout>) -> Vec<Option<Vec<Option<Unit>>>> {
+        let mut mirrored: Vec<Option<Vec<Option<Unit>>>> = vec![None; self.homes.len()];
+        let mut note = |access: &Access, needed: bool, unit: Option<Unit>| {
+            if needed {
+                mirrored[visit::index(access.buf)]
+                    .get_or_insert_default()
+                    .push(unit);
+            }
+        };
         visit::each(&self.kernel.body, &mut |stmt| {
             let Some(layout) = layouts.get(&(stmt as Key)) else {
                 return;
@@ -299,9 +307,9 @@ impl<'k> Homes<'k> {
                     // Factors of multiply-adds, and columns in any case, are read from shared memory.
                     let shared_rows =
                         in_registers(&p.rows) && (!p.unit.is_matrix() || misplaced(&p.rows, &rows));
-                    mirrored[visit::index(p.rows.buf)] |= shared_rows;
-                    mirrored[visit::index(p.columns.buf)] |= in_registers(&p.columns);
-                    mirrored[visit::index(p.dst.buf)] |= misplaced(&p.dst, layout);
+                    note(&p.rows, shared_rows, Some(p.unit));
+                    note(&p.columns, in_registers(&p.columns), Some(p.unit));
+                    note(&p.dst, misplaced(&p.dst, layout), None);
                 }
                 None => {
                     let form = Form::of(stmt, layout);
@@ -309,10 +317,10 @@ impl<'k> Homes<'k> {
                         .as_ref()
                         .map_or_else(|| visit::reads(stmt), Form::reads);
                     for access in reads {
-                        mirrored[visit::index(access.buf)] |= misplaced(access, layout);
+                        note(access, misplaced(access, layout), None);
                     }
                     if let Some(dst) = visit::written(stmt) {
-                        mirrored[visit::index(dst.buf)] |= self.made_elsewhere(dst, layout);
+                        note(dst, self.made_elsewhere(dst, layout), None);
                     }
                 }
             }

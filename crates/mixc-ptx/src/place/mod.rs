@@ -133,8 +133,8 @@ pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, Low
     let pipelines = pipelines::find(kernel, options, &homes.homes);
     let mut storage = vec![None; kernel.bufs.len()];
     for (n, buf) in kernel.bufs.iter().enumerate() {
-        if homes.homes[n] == Home::Shared || mirrored[n] {
-            let (elem, split) = element(kernel, &products, n);
+        if homes.homes[n] == Home::Shared || mirrored[n].is_some() {
+            let (elem, split) = element(kernel, &products, n, mirrored[n].as_deref());
             storage[n] = Some(Storage {
                 split,
                 ..shape_storage(
@@ -230,8 +230,13 @@ fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize, panels: bool) -> S
 }
 
 /// 16 bits where that loses nothing (loaded from such tensors), or in two parts where all readers are matrix products in
-/// that type.
-fn element(kernel: &Kernel, products: &HashMap<Key, Product>, buf: usize) -> (Elem, bool) {
+/// that type. Readers of a copy of registers are given, the others find what they need in the registers.
+fn element(
+    kernel: &Kernel,
+    products: &HashMap<Key, Product>,
+    buf: usize,
+    readers: Option<&[Option<Unit>]>,
+) -> (Elem, bool) {
     let mut loaded: Option<Elem> = None;
     let mut only_loaded = true;
     let mut read_by: Vec<Option<Unit>> = vec![];
@@ -258,6 +263,9 @@ fn element(kernel: &Kernel, products: &HashMap<Key, Product>, buf: usize) -> (El
     });
     if only_loaded {
         return (loaded.unwrap_or(Elem::F32), false);
+    }
+    if let Some(readers) = readers {
+        read_by = readers.to_vec();
     }
     let first = read_by.first().copied().flatten();
     match first {
