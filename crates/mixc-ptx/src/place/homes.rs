@@ -70,6 +70,7 @@ impl<'k> Homes<'k> {
                 self.settle(&product.dst, &layout);
             }
         }
+        self.scalars(&stmts);
         self.spread_from_operands(&stmts);
         self.spread_from_readers(&stmts);
         self.spread_from_operands(&stmts);
@@ -99,6 +100,19 @@ impl<'k> Homes<'k> {
             }
             if self.registers() == before {
                 return;
+            }
+        }
+    }
+
+    /// Every thread computes a single number for itself, and finds one that a warp reduced a tile to.
+    fn scalars(&mut self, stmts: &[&'k Stmt]) {
+        for stmt in stmts {
+            if let Stmt::Map { dst, .. } | Stmt::Reduce { dst, .. } = stmt
+                && dst.places.is_empty()
+                && stmts.iter().all(|s| is_scalar_work(s, dst.buf))
+            {
+                let layout = spread::blocked(&[], &[], 0, self.warp_bits);
+                self.settle(dst, &layout);
             }
         }
     }
@@ -337,6 +351,12 @@ impl<'k> Homes<'k> {
         let made = spread::of_buffer(layout, &places, &self.kernel.bufs[buf].shape);
         !covers(&made, held)
     }
+}
+
+/// Whether a statement that writes a buffer can leave the same number in all threads.
+fn is_scalar_work(stmt: &Stmt, buf: BufId) -> bool {
+    let writes = visit::written(stmt).is_some_and(|dst| dst.buf == buf);
+    !writes || matches!(stmt, Stmt::Map { .. } | Stmt::Reduce { .. })
 }
 
 /// Whether each thread holds in `made` what `held` wants in it.
