@@ -1,8 +1,9 @@
 //! Decides where buffers live and how every statement is spread over the threads.
 //!
-//! 1. Matrix products choose their rows ([`products`]) and so the layout of their accumulators.
+//! 1. Matrix products choose their rows ([`products`], [`orient`]) and so the layout of their accumulators.
 //! 2. Elementwise statements and reductions take over the layout of a register operand that has all
-//!    their axes, and what they write lives in registers as well ([`homes`]).
+//!    their axes, scans that of the statements that read them, and what they write lives in registers as
+//!    well ([`homes`]).
 //! 3. Everything else is in shared memory. A buffer in registers that some reader cannot use as it lies
 //!    has a copy there.
 //! 4. Loads at the top of loops are prefetched ([`pipelines`]); shared memory is given out by
