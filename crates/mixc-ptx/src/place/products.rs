@@ -45,6 +45,14 @@ pub(crate) struct Product {
     pub warpgroup: Option<super::Warpgroup>,
 }
 
+impl Product {
+    /// Makes the rows columns and the columns rows.
+    pub fn swap(&mut self) {
+        std::mem::swap(&mut self.m, &mut self.n);
+        std::mem::swap(&mut self.rows, &mut self.columns);
+    }
+}
+
 /// Matrix units work on tiles of 16 x 8; below this extent more than half would be padding.
 const SMALLEST: usize = 5;
 
@@ -141,14 +149,6 @@ fn unit(kernel: &Kernel, options: &Options, product: &Product) -> Unit {
             Some(_) => Unit::Tf32,
             None => single,
         },
-    }
-}
-
-impl Product {
-    /// Makes the rows columns and the columns rows.
-    pub fn swap(&mut self) {
-        std::mem::swap(&mut self.m, &mut self.n);
-        std::mem::swap(&mut self.rows, &mut self.columns);
     }
 }
 
