@@ -14,6 +14,7 @@ mod functions;
 mod index;
 mod lower;
 mod place;
+mod scans;
 mod spread;
 mod target;
 mod visit;

@@ -1,6 +1,7 @@
 //! Which buffers live in registers, in which layout, and how statements are spread.
 
-use super::{Home, Product, contiguous_axis};
+use super::{Home, Product, Unit, contiguous_axis};
+use crate::scans::Form;
 use crate::spread::{self, Bit};
 use crate::visit::{self, Key};
 use mixc_ir::Name;
@@ -69,6 +70,9 @@ impl<'k> Homes<'k> {
                 self.settle(&product.dst, &layout);
             }
         }
+        self.scalars(&stmts);
+        self.spread_from_operands(&stmts);
+        self.spread_from_readers(&stmts);
         self.spread_from_operands(&stmts);
         for stmt in &stmts {
             if let Some(product) = self.products.get(&(*stmt as Key))
@@ -100,6 +104,56 @@ impl<'k> Homes<'k> {
         }
     }
 
+    /// Every thread computes a single number for itself, and finds one that a warp reduced a tile to.
+    fn scalars(&mut self, stmts: &[&'k Stmt]) {
+        for stmt in stmts {
+            if let Stmt::Map { dst, .. } | Stmt::Reduce { dst, .. } = stmt
+                && dst.places.is_empty()
+                && stmts.iter().all(|s| is_scalar_work(s, dst.buf))
+            {
+                let layout = spread::blocked(&[], &[], 0, self.warp_bits);
+                self.settle(dst, &layout);
+            }
+        }
+    }
+
+    /// Scans write to registers if all that read them have a layout from other operands, the same one, in
+    /// which the scan can be computed.
+    fn spread_from_readers(&mut self, stmts: &[&'k Stmt]) {
+        for stmt in stmts {
+            if let Stmt::Scan { dst, .. } = stmt
+                && let Some(held) = self.readers_layout(dst.buf, stmts)
+                && let Some(places) = visit::plain(dst)
+                && let layout = spread::of_statement(&held, &places, &visit::axes(stmt))
+                && Form::of(stmt, &layout).is_some()
+            {
+                self.settle(dst, &layout);
+            }
+        }
+    }
+
+    /// The layout in which all readers of a buffer want it.
+    fn readers_layout(&self, buf: BufId, stmts: &[&'k Stmt]) -> Option<Layout> {
+        let shape = &self.kernel.bufs[visit::index(buf)].shape;
+        let mut found = None;
+        for stmt in stmts {
+            for access in visit::reads(stmt).into_iter().filter(|a| a.buf == buf) {
+                if !matches!(
+                    stmt,
+                    Stmt::Map { .. } | Stmt::Reduce { .. } | Stmt::Store { .. }
+                ) {
+                    return None;
+                }
+                let places = visit::plain(access)?;
+                let wanted = spread::of_buffer(&self.register_layout(stmt)?, &places, shape);
+                if *found.get_or_insert_with(|| wanted.clone()) != wanted {
+                    return None;
+                }
+            }
+        }
+        found
+    }
+
     fn registers(&self) -> usize {
         self.homes.iter().filter(|h| **h != Home::Shared).count()
     }
@@ -114,6 +168,20 @@ impl<'k> Homes<'k> {
             let shape = &self.kernel.bufs[buf].shape;
             self.homes[buf] = Home::Registers(spread::of_buffer(layout, &places, shape));
         }
+    }
+
+    /// The layout of a statement that works on tiles in registers: that of its result, else of an operand.
+    fn register_layout(&self, stmt: &Stmt) -> Option<Layout> {
+        if let Stmt::Map { dst, .. } | Stmt::Scan { dst, .. } = stmt
+            && let Home::Registers(held) = &self.homes[visit::index(dst.buf)]
+        {
+            return Some(spread::of_statement(
+                held,
+                &visit::plain(dst)?,
+                &visit::axes(stmt),
+            ));
+        }
+        self.operand_layout(stmt)
     }
 
     /// The layout of the first register operand that has all axes of the statement.
@@ -179,21 +247,15 @@ impl<'k> Homes<'k> {
                     spread::with_loop(&layout, UNROLL, &|_| true)
                 }
             },
-            Stmt::Map { dst, .. } => {
-                if let Home::Registers(held) = &self.homes[visit::index(dst.buf)] {
-                    let places = visit::plain(dst)?;
-                    return Some(spread::of_statement(held, &places, &axes));
+            Stmt::Map { .. } => match self.register_layout(stmt) {
+                Some(layout) => layout,
+                None => {
+                    let last = axes.last().map(|(n, _)| n.clone());
+                    let fast = self.fast_axes(&axes, last);
+                    let layout = spread::blocked(&axes, &fast, 0, self.warp_bits);
+                    spread::with_loop(&layout, UNROLL, &|_| true)
                 }
-                match self.operand_layout(stmt) {
-                    Some(layout) => layout,
-                    None => {
-                        let last = axes.last().map(|(n, _)| n.clone());
-                        let fast = self.fast_axes(&axes, last);
-                        let layout = spread::blocked(&axes, &fast, 0, self.warp_bits);
-                        spread::with_loop(&layout, UNROLL, &|_| true)
-                    }
-                }
-            }
+            },
             Stmt::Reduce { dst, .. } | Stmt::Contract { dst, .. } => {
                 match self.operand_layout(stmt) {
                     Some(layout) => layout,
@@ -207,10 +269,13 @@ impl<'k> Homes<'k> {
                     }
                 }
             }
-            Stmt::Scan { along, .. } => {
-                let (outer, inner) = split_bits(&axes, |name| name != along);
-                spread::lines(&axes, &outer, &inner, self.warp_bits)
-            }
+            Stmt::Scan { along, dst, .. } => match &self.homes[visit::index(dst.buf)] {
+                Home::Registers(_) => self.register_layout(stmt)?,
+                Home::Shared => {
+                    let (outer, inner) = split_bits(&axes, |name| name != along);
+                    spread::lines(&axes, &outer, &inner, self.warp_bits)
+                }
+            },
         })
     }
 
@@ -227,9 +292,17 @@ impl<'k> Homes<'k> {
         order
     }
 
-    /// Register buffers that some reader, or a writer with another layout, needs in shared memory.
-    pub fn mirrored(&self, layouts: &HashMap<Key, Layout>) -> Vec<bool> {
-        let mut mirrored = vec![false; self.homes.len()];
+    /// By buffer: if it is in registers and some reader, or a writer with another layout, needs it in shared memory,
+    /// who; the unit for factors of products.
+    pub fn mirrored(&self, layouts: &HashMap<Key, Layout>) -> Vec<Option<Vec<Option<Unit>>>> {
+        let mut mirrored: Vec<Option<Vec<Option<Unit>>>> = vec![None; self.homes.len()];
+        let mut note = |access: &Access, needed: bool, unit: Option<Unit>| {
+            if needed {
+                mirrored[visit::index(access.buf)]
+                    .get_or_insert_default()
+                    .push(unit);
+            }
+        };
         visit::each(&self.kernel.body, &mut |stmt| {
             let Some(layout) = layouts.get(&(stmt as Key)) else {
                 return;
@@ -248,16 +321,20 @@ impl<'k> Homes<'k> {
                     // Factors of multiply-adds, and columns in any case, are read from shared memory.
                     let shared_rows =
                         in_registers(&p.rows) && (!p.unit.is_matrix() || misplaced(&p.rows, &rows));
-                    mirrored[visit::index(p.rows.buf)] |= shared_rows;
-                    mirrored[visit::index(p.columns.buf)] |= in_registers(&p.columns);
-                    mirrored[visit::index(p.dst.buf)] |= misplaced(&p.dst, layout);
+                    note(&p.rows, shared_rows, Some(p.unit));
+                    note(&p.columns, in_registers(&p.columns), Some(p.unit));
+                    note(&p.dst, misplaced(&p.dst, layout), None);
                 }
                 None => {
-                    for access in visit::reads(stmt) {
-                        mirrored[visit::index(access.buf)] |= misplaced(access, layout);
+                    let form = Form::of(stmt, layout);
+                    let reads = form
+                        .as_ref()
+                        .map_or_else(|| visit::reads(stmt), Form::reads);
+                    for access in reads {
+                        note(access, misplaced(access, layout), None);
                     }
                     if let Some(dst) = visit::written(stmt) {
-                        mirrored[visit::index(dst.buf)] |= self.made_elsewhere(dst, layout);
+                        note(dst, self.made_elsewhere(dst, layout), None);
                     }
                 }
             }
@@ -274,6 +351,12 @@ impl<'k> Homes<'k> {
         let made = spread::of_buffer(layout, &places, &self.kernel.bufs[buf].shape);
         !covers(&made, held)
     }
+}
+
+/// Whether a statement that writes a buffer can leave the same number in all threads.
+fn is_scalar_work(stmt: &Stmt, buf: BufId) -> bool {
+    let writes = visit::written(stmt).is_some_and(|dst| dst.buf == buf);
+    !writes || matches!(stmt, Stmt::Map { .. } | Stmt::Reduce { .. })
 }
 
 /// Whether each thread holds in `made` what `held` wants in it.

@@ -1,8 +1,9 @@
 //! Decides where buffers live and how every statement is spread over the threads.
 //!
-//! 1. Matrix products choose their rows ([`products`]) and so the layout of their accumulators.
+//! 1. Matrix products choose their rows ([`products`], [`orient`]) and so the layout of their accumulators.
 //! 2. Elementwise statements and reductions take over the layout of a register operand that has all
-//!    their axes, and what they write lives in registers as well ([`homes`]).
+//!    their axes, scans that of the statements that read them, and what they write lives in registers as
+//!    well ([`homes`]).
 //! 3. Everything else is in shared memory. A buffer in registers that some reader cannot use as it lies
 //!    has a copy there.
 //! 4. Loads at the top of loops are prefetched ([`pipelines`]); shared memory is given out by
@@ -11,6 +12,7 @@
 mod feeds;
 mod homes;
 mod memory;
+mod orient;
 mod pipelines;
 mod products;
 mod warpgroup;
@@ -152,8 +154,8 @@ fn arrange(kernel: &Kernel, options: &Options) -> Placement {
     let pipelines = pipelines::find(kernel, options, &homes.homes);
     let mut storage = vec![None; kernel.bufs.len()];
     for (n, buf) in kernel.bufs.iter().enumerate() {
-        if homes.homes[n] == Home::Shared || mirrored[n] {
-            let (elem, split) = element(kernel, &products, n);
+        if homes.homes[n] == Home::Shared || mirrored[n].is_some() {
+            let (elem, split) = element(kernel, &products, n, mirrored[n].as_deref());
             storage[n] = Some(Storage {
                 split,
                 ..shape_storage(
@@ -269,8 +271,13 @@ fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize, panels: bool) -> S
 }
 
 /// 16 bits where that loses nothing (loaded from such tensors), or in two parts where all readers are matrix products in
-/// that type.
-fn element(kernel: &Kernel, products: &HashMap<Key, Product>, buf: usize) -> (Elem, bool) {
+/// that type. Readers of a copy of registers are given, the others find what they need in the registers.
+fn element(
+    kernel: &Kernel,
+    products: &HashMap<Key, Product>,
+    buf: usize,
+    readers: Option<&[Option<Unit>]>,
+) -> (Elem, bool) {
     let mut loaded: Option<Elem> = None;
     let mut only_loaded = true;
     let mut read_by: Vec<Option<Unit>> = vec![];
@@ -297,6 +304,9 @@ fn element(kernel: &Kernel, products: &HashMap<Key, Product>, buf: usize) -> (El
     });
     if only_loaded {
         return (loaded.unwrap_or(Elem::F32), false);
+    }
+    if let Some(readers) = readers {
+        read_by = readers.to_vec();
     }
     let first = read_by.first().copied().flatten();
     match first {

@@ -1,9 +1,10 @@
 //! Which unit computes a product, and which of its axes are rows.
 
+use super::orient;
 use crate::visit::{self, Key};
 use crate::{Options, Precision};
 use mixc_ir::{DType, Func, Name};
-use mixc_tile::{Access, BufId, Expr, Kernel, Stmt};
+use mixc_tile::{Access, Expr, Kernel, Stmt};
 use std::collections::HashMap;
 
 /// What multiplies.
@@ -44,38 +45,37 @@ pub(crate) struct Product {
     pub warpgroup: Option<super::Warpgroup>,
 }
 
+impl Product {
+    /// Makes the rows columns and the columns rows.
+    pub fn swap(&mut self) {
+        std::mem::swap(&mut self.m, &mut self.n);
+        std::mem::swap(&mut self.rows, &mut self.columns);
+    }
+}
+
 /// Matrix units work on tiles of 16 x 8; below this extent more than half would be padding.
 const SMALLEST: usize = 5;
 
 /// Decides for every product with rows and columns. Others (a matrix and a vector, batches of
 /// products) are sums like any other.
 pub(crate) fn choose(kernel: &Kernel, options: &Options) -> HashMap<Key, Product> {
-    let classes = Classes::of(kernel);
-    let mut found = HashMap::new();
+    let mut found = vec![];
     visit::each(&kernel.body, &mut |stmt| {
-        if let Some(mut product) = split(stmt) {
-            let computed = |access: &Access| matches!(source(kernel, access), Source::Computed);
-            let (a, b) = (computed(&product.rows), computed(&product.columns));
-            let better = if a != b && stands_alone(kernel, product.dst.buf) {
-                b
-            } else {
-                classes.score(&product.dst, &product.n) > classes.score(&product.dst, &product.m)
-            };
-            if better {
-                std::mem::swap(&mut product.m, &mut product.n);
-                std::mem::swap(&mut product.rows, &mut product.columns);
-            }
-            product.unit = unit(kernel, options, &product);
-            product.split_rows = product.unit.is_half()
-                && matches!(source(kernel, &product.rows), Source::Computed)
-                && !are_weights(kernel, &product.rows);
-            found.insert(stmt as Key, product);
+        if let Some(product) = split(stmt) {
+            found.push((stmt as Key, product));
         }
     });
-    found
+    orient::orient(kernel, options, &mut found);
+    for (_, product) in &mut found {
+        product.unit = unit(kernel, options, product);
+        product.split_rows = product.unit.is_half()
+            && is_computed(kernel, &product.rows)
+            && !are_weights(kernel, &product.rows);
+    }
+    found.into_iter().collect()
 }
 
-fn split(stmt: &Stmt) -> Option<Product> {
+pub(super) fn split(stmt: &Stmt) -> Option<Product> {
     let Stmt::Contract {
         axes,
         accumulate,
@@ -196,28 +196,9 @@ fn source(kernel: &Kernel, access: &Access) -> Source {
     }
 }
 
-/// Whether the result of a product meets no other product's result in an elementwise statement. Then its rows are
-/// its own to choose, and a factor that was computed is best as the rows: it stays in registers, and
-/// can be split without a second copy.
-fn stands_alone(kernel: &Kernel, buf: BufId) -> bool {
-    let mut results = vec![];
-    visit::each(&kernel.body, &mut |stmt| {
-        if let Stmt::Contract { dst, .. } = stmt {
-            results.push(dst.buf);
-        }
-    });
-    let mut alone = true;
-    visit::each(&kernel.body, &mut |stmt| {
-        let mut accesses = visit::reads(stmt);
-        accesses.extend(visit::written(stmt));
-        let touches = accesses.iter().any(|a| a.buf == buf);
-        if !matches!(stmt, Stmt::Contract { .. }) && touches {
-            alone &= accesses
-                .iter()
-                .all(|a| a.buf == buf || a.places.len() < 2 || !results.contains(&a.buf));
-        }
-    });
-    alone
+/// Whether a factor is not as it was loaded.
+pub(super) fn is_computed(kernel: &Kernel, access: &Access) -> bool {
+    matches!(source(kernel, access), Source::Computed)
 }
 
 /// Whether a tile holds weights exp(x - m): they are divided by their own sum in the end, and their rounding
@@ -238,89 +219,5 @@ fn is_weight(expr: &Expr) -> bool {
         Expr::Call(Func::Exp, args) => matches!(args[..], [Expr::Call(Func::Sub, _)]),
         Expr::Call(Func::Select, args) => args[1..].iter().all(is_weight),
         _ => false,
-    }
-}
-
-/// Dimensions of buffers that go together: two tiles used in one elementwise statement have the same axes.
-struct Classes {
-    parent: HashMap<(u32, usize), (u32, usize)>,
-    /// How often a class is a row or column of a result, less twice the times it is summed over.
-    scores: HashMap<(u32, usize), i32>,
-}
-
-impl Classes {
-    fn of(kernel: &Kernel) -> Classes {
-        let mut classes = Classes {
-            parent: HashMap::new(),
-            scores: HashMap::new(),
-        };
-        visit::each(&kernel.body, &mut |stmt| {
-            let mut seen: HashMap<Name, (u32, usize)> = HashMap::new();
-            let mut accesses = visit::reads(stmt);
-            accesses.extend(visit::written(stmt));
-            // Vectors are read by tiles of any orientation, so they join nothing.
-            for access in accesses.into_iter().filter(|a| a.places.len() >= 2) {
-                for (d, place) in access.places.iter().enumerate() {
-                    if let mixc_tile::Place::Axis(name) = place {
-                        let here = (access.buf.0, d);
-                        match seen.get(name) {
-                            Some(other) => classes.join(here, *other),
-                            None => {
-                                seen.insert(name.clone(), here);
-                            }
-                        }
-                    }
-                }
-            }
-        });
-        visit::each(&kernel.body, &mut |stmt| {
-            if let Some(p) = split(stmt) {
-                for (access, weight) in [(&p.dst, 1), (&p.rows, -2), (&p.columns, -2)] {
-                    for (d, place) in access.places.iter().enumerate() {
-                        let mixc_tile::Place::Axis(name) = place else {
-                            continue;
-                        };
-                        if weight < 0 && !p.k.iter().any(|(k, _)| k == name) {
-                            continue;
-                        }
-                        let class = classes.root((access.buf.0, d));
-                        *classes.scores.entry(class).or_default() += weight;
-                    }
-                }
-            }
-        });
-        classes
-    }
-
-    fn root(&self, mut at: (u32, usize)) -> (u32, usize) {
-        while let Some(up) = self.parent.get(&at) {
-            at = *up;
-        }
-        at
-    }
-
-    fn join(&mut self, a: (u32, usize), b: (u32, usize)) {
-        let (a, b) = (self.root(a), self.root(b));
-        if a != b {
-            self.parent.insert(a.max(b), a.min(b));
-        }
-    }
-
-    /// How well these axes of a result serve as rows.
-    fn score(&self, dst: &Access, axes: &[(Name, usize)]) -> (i32, usize) {
-        let score = dst
-            .places
-            .iter()
-            .enumerate()
-            .filter(|(_, p)| {
-                axes.iter()
-                    .any(|(n, _)| **p == mixc_tile::Place::Axis(n.clone()))
-            })
-            .map(|(d, _)| {
-                let class = self.root((dst.buf.0, d));
-                self.scores.get(&class).copied().unwrap_or(0)
-            })
-            .sum();
-        (score, axes.iter().map(|(_, n)| n).product())
     }
 }

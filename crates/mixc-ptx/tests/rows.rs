@@ -1,0 +1,82 @@
+//! What is computed in registers stays there: factors of products as their rows, and single numbers.
+
+mod common;
+
+use common::{Case, Config};
+use mixc_ptx::{Precision, Target};
+
+fn config(target: Target) -> Config {
+    Config {
+        target,
+        precision: Precision::Tf32x3,
+        warps: 4,
+        stages: 1,
+        aligned: true,
+        producer: false,
+    }
+}
+
+/// Scores [64, 64] that are multiplied with values, and a state [64, 64] from a product that is added to their result:
+/// as rows the scores stay in registers, so that of all computed tiles only the state has a place in shared memory,
+/// in two 16-bit parts.
+#[test]
+fn scores_are_rows_and_a_state_is_columns() {
+    let text = "kernel chunk() {
+      in q: bf16 [64, 64] unit
+      in k: bf16 [64, 64] unit
+      in v: bf16 [64, 64] unit
+      out o: bf16 [64, 64] unit
+      out last: f32 [64, 64] unit
+      shared tq: [64, 64]
+      shared tk: [64, 64]
+      shared tv: [64, 64]
+      shared state: [64, 64]
+      shared s: [64, 64]
+      shared p: [64, 64]
+      shared t: [64, 64]
+      shared x: [64, 64]
+      shared y: [64, 64]
+      load [i < 64, a < 64] tq[i, a] <- q[i, a]
+      load [j < 64, a < 64] tk[j, a] <- k[j, a]
+      load [j < 64, e < 64] tv[j, e] <- v[j, e]
+      map [j < 64, a < 64] t[j, a] = 0.5 * tk[j, a]
+      contract [a < 64, e < 64, j < 64] state[a, e] = t[j, a] * tv[j, e]
+      contract [j < 64, i < 64, a < 64] s[j, i] = tk[j, a] * tq[i, a]
+      map [i < 64, j < 64] p[i, j] = select(int(j) <= int(i), 0.25 * s[j, i], 0.0)
+      contract [e < 64, i < 64, j < 64] x[e, i] = tv[j, e] * p[i, j]
+      contract [e < 64, i < 64, a < 64] y[e, i] = state[a, e] * tq[i, a]
+      store [i < 64, e < 64] o[i, e] <- x[e, i] + 0.125 * y[e, i]
+      store [a < 64, e < 64] last[a, e] <- state[a, e]
+    }";
+    for target in [Target::Sm80, Target::Sm90a] {
+        let case = Case::new(text).filled();
+        let (loaded, parts) = (3 * 64 * 64 * 2, 2 * 64 * 64 * 2);
+        let built = case.build(&config(target));
+        assert_eq!(built.lowered.shared_bytes, loaded + parts, "{target}");
+        // Factors in two bf16 parts keep 16 bits.
+        case.agrees_in(&[config(target)], 1e-4);
+    }
+}
+
+/// No thread waits for a number that it can find itself.
+#[test]
+fn single_numbers_need_no_barrier() {
+    let text = "kernel scaled() {
+      in x: f32 [64] unit
+      out y: f32 [64] unit
+      shared t: [64]
+      shared total: []
+      shared factor: []
+      load [n < 64] t[n] <- x[n]
+      reduce sum [n < 64] total[] = t[n] * t[n]
+      map [] factor[] = rsqrt(total[] + 1.0)
+      store [n < 64] y[n] <- factor[] * t[n]
+    }";
+    for target in [Target::Sm80, Target::Sm90a] {
+        let case = Case::new(text).filled();
+        let built = case.build(&config(target));
+        let barriers = built.ptx.matches("bar.sync").count();
+        assert_eq!(barriers, 1, "only the load is waited for");
+        case.agrees_in(&[config(target)], 1e-5);
+    }
+}
