@@ -75,11 +75,17 @@ impl<'k> Lower<'k> {
             .run("llvm.nvvm.barrier.cta.sync.aligned.all", &[zero]);
     }
 
-    /// Two small blocks hide each other's waits, where shared memory holds them.
+    /// Two small blocks hide each other's waits, where shared memory holds them. Recurrences over chunks need more
+    /// registers than that leaves.
     pub(super) fn blocks_per_multiprocessor(&self) -> u32 {
         let limits = self.options.target.limits();
         let each = self.placement.shared_bytes as u32 + RESERVED_SHARED;
-        let small = self.placement.warp_bits <= 2 && 2 * each <= limits.shared_per_sm;
+        let loops = self
+            .kernel
+            .body
+            .iter()
+            .any(|s| matches!(s, Stmt::For { .. }));
+        let small = self.placement.warp_bits <= 2 && !loops && 2 * each <= limits.shared_per_sm;
         if small { 2 } else { 1 }
     }
 

@@ -1,11 +1,12 @@
 //! Schedules that fit an architecture: fewer tiles in flight, then smaller tiles, until shared memory holds them.
 
+use super::model;
 use crate::execute::schedule_form;
 use crate::{Choices, Error, Form, Job};
 use mixc_ir::DType;
 use mixc_ptx::{LowerError, Options, PtxKernel, Target, suggested_warps};
 use mixc_schedule::Schedule;
-use mixc_tile::{Kernel, Stmt, TensorArg, Usage};
+use mixc_tile::{Kernel, TensorArg, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A schedule whose kernels an architecture can hold, and their MLIR.
@@ -78,9 +79,11 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
             };
             let lowered = lower(kernel, options.clone(), stages.is_some())?;
             let alone = lowered.kernel.persistent == Some(1);
-            // Without a loop to load ahead in, two blocks of one warpgroup are worth more than one with a second stage.
-            let loops = kernel.body.iter().any(|s| matches!(s, Stmt::For { .. }));
-            if alone && !loops && lowered.kernel.warps == 4 && producer.is_none() {
+            // One warpgroup on a multiprocessor is enough only where there are no more blocks: else two of them without a
+            // producer are faster than one with it.
+            let points = points(&lowered.kernel, job);
+            let few = points <= model::card(target).multiprocessors as usize;
+            if alone && lowered.kernel.warps == 4 && !few && producer.is_none() {
                 options.producer = false;
                 return lower(kernel, options, stages.is_some());
             }
@@ -103,6 +106,15 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
             Err(e) => return Err(e.into()),
         }
     }
+}
+
+/// Points of a kernel's grid.
+fn points(kernel: &PtxKernel, job: &Job) -> usize {
+    let extents = kernel.grid.iter().map(|ix| ix.eval_sizes(&job.sizes));
+    // A size that is not known yet counts as many.
+    extents
+        .map(|n| n.map_or(usize::MAX, |n| n.max(0) as usize))
+        .fold(1, usize::saturating_mul)
 }
 
 /// MLIR of a kernel, with fewer tiles in flight where shared memory does not hold more, unless their number is fixed.
