@@ -96,7 +96,21 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
         });
         let lowered: Result<Vec<Lowered>, LowerError> = lowered.collect();
         match lowered {
-            Ok(kernels) => return Ok(Fitted { schedule, kernels }),
+            Ok(kernels) => {
+                // Lone warpgroups that leave half of the card idle share their columns with others.
+                let idle = |k: &Lowered| {
+                    let lone = k.kernel.persistent == Some(1) && k.kernel.warps == 4;
+                    let card = model::card(target).multiprocessors as usize;
+                    lone && points(&k.kernel, job).saturating_mul(2) <= card
+                };
+                let wide = schedule.knobs.get("cols") == Some(&COLS) && !asked.contains("cols");
+                if wide && kernels.iter().any(idle) {
+                    knobs.insert("cols".to_owned(), COLS / 2);
+                    schedule = schedule_form(form, job, &knobs)?;
+                    continue;
+                }
+                return Ok(Fitted { schedule, kernels });
+            }
             Err(e @ LowerError::SharedMemory { .. }) => {
                 let (name, value) = smaller(&schedule.knobs, &asked).ok_or(e)?;
                 tracing::debug!(form = form.name, %target, name, value, "smaller tiles");
