@@ -1,10 +1,11 @@
 //! The command line.
 
-use crate::{Error, Plan, Problems, Row, Table, Tools, sweep, update};
+use crate::{Error, Plan, Problems, Row, Table, Tools, not_accepted, sweep, update};
 use clap::Parser;
 use mixc::Choices;
 use mixc_ir::DType;
 use mixc_ptx::Target;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Examines the GPU kernels of the shipped mixers without a GPU: lowers and assembles them, and writes what ptxas
@@ -40,6 +41,9 @@ pub struct Cli {
     /// Assemble every kernel, whatever the table in the folder knows.
     #[arg(long, requires = "out")]
     fresh: bool,
+    /// Only say how many kernels would have to be assembled.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 fn dtype(text: &str) -> Result<DType, String> {
@@ -67,19 +71,24 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         targets: cli.targets.clone(),
         dtypes: cli.dtypes.clone(),
         first_shape: cli.first_shape,
+        only_lowering: cli.dry_run,
         choices: Choices::knobs(cli.knobs.iter().cloned().collect()),
     };
+    let say = |text: &str| eprintln!("{text}");
+    if cli.dry_run {
+        return dry_run(cli, &tools, &problems, &plan);
+    }
     let (rows, timing) = match &cli.out {
-        Some(folder) => {
-            let say = |text: &str| eprintln!("{text}");
-            update(folder, &tools, &problems, &plan, cli.fresh, &say)?
-        }
+        Some(folder) => update(folder, &tools, &problems, &plan, cli.fresh, &say)?,
         None => {
             let (rows, timing) = sweep(&tools, &problems, &plan, &Table::default(), &|_| ())?;
             rows.iter().for_each(|row| println!("{}", line(row)));
             (rows, timing)
         }
     };
+    for row in not_accepted(&rows, &problems.spills) {
+        say(&format!("spills and is not accepted: {}", line(row)));
+    }
     let failed = rows.iter().filter(|r| r.error.is_some()).count();
     eprintln!(
         "{} rows, {failed} with errors, {} known before, {} texts assembled in {:.0?}: translation {:.0?} each, ptxas \
@@ -90,6 +99,29 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         timing.wall,
         timing.translating / timing.texts.max(1),
         timing.assembling / timing.texts.max(1),
+    );
+    Ok(())
+}
+
+/// How much there is to do.
+fn dry_run(cli: &Cli, tools: &Tools, problems: &Problems, plan: &Plan) -> Result<(), Error> {
+    let known = match &cli.out {
+        Some(folder) if !cli.fresh => Table::read(&folder.join("static.jsonl"))?,
+        _ => Table::default(),
+    };
+    let (rows, _) = sweep(tools, problems, plan, &known, &|_| ())?;
+    let failed = rows.iter().filter(|r| r.error.is_some());
+    failed.for_each(|row| println!("{}", line(row)));
+    let open = rows
+        .iter()
+        .filter(|r| r.machine.is_none() && r.error.is_none());
+    let hashes: Vec<&String> = open.map(|r| &r.hash).collect();
+    let texts: BTreeSet<&String> = hashes.iter().copied().collect();
+    println!(
+        "{} rows, {} kernels to assemble ({} different texts)",
+        rows.len(),
+        hashes.len(),
+        texts.len()
     );
     Ok(())
 }

@@ -25,6 +25,7 @@ pub struct Examiner<'a> {
     versions: String,
     known: &'a Table,
     choices: &'a Choices,
+    assembles: bool,
     reused: AtomicUsize,
 }
 
@@ -37,6 +38,15 @@ impl<'a> Examiner<'a> {
             tools,
             known,
             choices,
+            assembles: true,
+        }
+    }
+
+    /// The same, but what is not known stays without machine code.
+    pub fn only_lowering(self) -> Examiner<'a> {
+        Examiner {
+            assembles: false,
+            ..self
         }
     }
 
@@ -89,6 +99,9 @@ impl<'a> Examiner<'a> {
                 machine: Some(known.clone()),
                 ..row
             };
+        }
+        if !self.assembles {
+            return row;
         }
         let code = self.tools.code(&lowered.kernel, &row.hash);
         let (error, machine) = match code.as_ref() {

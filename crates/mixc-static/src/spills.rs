@@ -7,11 +7,10 @@ use crate::Row;
 #[serde(deny_unknown_fields)]
 pub struct AcceptedSpill {
     pub dtype: String,
-    pub template: String,
-    /// All if it is not given.
+    /// Each of these: all if it is not given.
     pub target: Option<String>,
-    /// All if it is not given.
     pub mixer: Option<String>,
+    pub form: Option<String>,
     /// The most bytes a thread that stores and loads together may have.
     pub bytes: u32,
     pub reason: String,
@@ -21,21 +20,24 @@ impl AcceptedSpill {
     fn is_about(&self, row: &Row) -> bool {
         let is = |wanted: &Option<String>, own: &String| wanted.as_ref().is_none_or(|w| w == own);
         self.dtype == row.dtype
-            && self.template == row.template
             && is(&self.target, &row.target)
             && is(&self.mixer, &row.mixer)
+            && is(&self.form, &row.form)
     }
 }
 
 /// The rows with stack or spills that no entry accepts.
-pub fn not_accepted<'r>(rows: &'r [Row], accepted: &[AcceptedSpill]) -> Vec<&'r Row> {
+pub fn not_accepted<'r>(
+    rows: impl IntoIterator<Item = &'r Row>,
+    accepted: &[AcceptedSpill],
+) -> Vec<&'r Row> {
     let has_stack = |row: &&Row| row.machine.as_ref().is_some_and(|m| m.stack > 0);
     let is_accepted = |row: &Row| {
         accepted
             .iter()
             .any(|a| a.is_about(row) && row.spilled() <= a.bytes)
     };
-    let rows = rows.iter().filter(|r| r.spilled() > 0 || has_stack(r));
+    let rows = rows.into_iter().filter(|r| r.spilled() > 0 || has_stack(r));
     rows.filter(|r| !is_accepted(r)).collect()
 }
 
@@ -56,7 +58,7 @@ mod tests {
         );
         Row {
             dtype: dtype.into(),
-            template: "chunked".into(),
+            form: "chunkwise".into(),
             machine: serde_json::from_str(&machine).unwrap(),
             ..Row::default()
         }
@@ -65,9 +67,9 @@ mod tests {
     fn accepted(bytes: u32) -> AcceptedSpill {
         AcceptedSpill {
             dtype: "f32".into(),
-            template: "chunked".into(),
             target: None,
             mixer: None,
+            form: Some("chunkwise".into()),
             bytes,
             reason: "it is known".into(),
         }

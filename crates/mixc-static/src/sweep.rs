@@ -18,6 +18,8 @@ pub struct Plan {
     pub dtypes: Vec<DType>,
     /// Of each mixer's shapes, only the first.
     pub first_shape: bool,
+    /// Only lower: rows of kernels that are not known have neither machine code nor an error.
+    pub only_lowering: bool,
     pub choices: Choices,
 }
 
@@ -87,7 +89,10 @@ pub fn sweep(
     let start = Instant::now();
     let mixers = mixers(plan)?;
     let units = units(problems, plan, &mixers)?;
-    let examiner = Examiner::new(tools, known, &plan.choices);
+    let mut examiner = Examiner::new(tools, known, &plan.choices);
+    if plan.only_lowering {
+        examiner = examiner.only_lowering();
+    }
     let done = AtomicUsize::new(0);
     let rows = |unit: &Unit| {
         let rows = unit.rows(&examiner, plan)?;
