@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{Error, Plan, Problems, Row, Table, Tools, not_accepted, sweep, update};
+use crate::{Error, Plan, Problems, Row, Table, Tools, spilling, sweep, update};
 use clap::Parser;
 use mixc::Choices;
 use mixc_ir::DType;
@@ -86,7 +86,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
             (rows, timing)
         }
     };
-    for row in not_accepted(&rows, &problems.spills) {
+    for row in spilling(&rows, &problems.spills) {
         say(&format!("spills and is not accepted: {}", line(row)));
     }
     let failed = rows.iter().filter(|r| r.error.is_some()).count();

@@ -7,6 +7,7 @@
 //! Nothing here was measured. Predicted times follow from published rates ([`chip`]) and from counted
 //! instructions, and say so wherever they are printed.
 
+mod accepted;
 pub mod chip;
 mod classes;
 mod cli;
@@ -18,12 +19,12 @@ mod predict;
 mod problems;
 mod report;
 mod row;
-mod spills;
 mod sweep;
 mod table;
 mod tools;
 mod update;
 
+pub use accepted::{Accepted, spilling, unneeded, unreached_spills, without_code};
 pub use classes::{Class, classify};
 pub use cli::{Cli, run};
 pub use examine::Examiner;
@@ -34,7 +35,6 @@ pub use predict::{Prediction, Share, cycles};
 pub use problems::{Problem, Problems, empty_job};
 pub use report::markdown;
 pub use row::{Hot, Key, Machine, MatrixUnit, Row, to_lines};
-pub use spills::{AcceptedSpill, not_accepted, not_needed};
 pub use sweep::{Plan, Progress, Timing, sweep};
 pub use table::Table;
 pub use tools::Tools;

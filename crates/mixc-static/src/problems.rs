@@ -1,6 +1,6 @@
 //! Which sizes the mixers are examined at: a file with shapes by family and by mixer.
 
-use crate::{AcceptedSpill, Error};
+use crate::{Accepted, Error};
 use mixc::{BoundInputs, Job};
 use mixc_interp::scalar_values;
 use mixc_ir::{DType, Ix, Kind, Name, Program};
@@ -27,7 +27,10 @@ pub struct Problems {
     pub predicted: Vec<String>,
     /// Spills that are accepted.
     #[serde(default)]
-    pub spills: Vec<AcceptedSpill>,
+    pub spills: Vec<Accepted>,
+    /// Forms that are accepted without machine code.
+    #[serde(default)]
+    pub without_code: Vec<Accepted>,
     family: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     mixer: BTreeMap<String, Vec<String>>,

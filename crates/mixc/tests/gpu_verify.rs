@@ -63,8 +63,9 @@ fn own_sizes(mixer: &Mixer, all: &[(&str, i64)]) -> BTreeMap<String, i64> {
     all.map(|(name, n)| ((*name).to_owned(), *n)).collect()
 }
 
-/// The sides of heads and states, on and off the edges of matrix instructions and of aligned rows.
-const HEADS: [[(&str, i64); 6]; 4] = [
+/// The sides of heads and states, on and off the edges of matrix instructions and of aligned rows, and few blocks: the
+/// lengths of sequences stay open.
+const HEADS: [[(&str, i64); 10]; 4] = [
     [
         ("D", 16),
         ("E", 16),
@@ -72,6 +73,10 @@ const HEADS: [[(&str, i64); 6]; 4] = [
         ("V", 32),
         ("P", 16),
         ("N", 16),
+        ("B", 2),
+        ("H", 2),
+        ("G", 1),
+        ("C", 3),
     ],
     [
         ("D", 24),
@@ -80,8 +85,23 @@ const HEADS: [[(&str, i64); 6]; 4] = [
         ("V", 24),
         ("P", 24),
         ("N", 8),
+        ("B", 1),
+        ("H", 3),
+        ("G", 3),
+        ("C", 17),
     ],
-    [("D", 5), ("E", 7), ("K", 7), ("V", 5), ("P", 3), ("N", 5)],
+    [
+        ("D", 5),
+        ("E", 7),
+        ("K", 7),
+        ("V", 5),
+        ("P", 3),
+        ("N", 5),
+        ("B", 1),
+        ("H", 4),
+        ("G", 2),
+        ("C", 8),
+    ],
     [
         ("D", 64),
         ("E", 32),
@@ -89,6 +109,10 @@ const HEADS: [[(&str, i64); 6]; 4] = [
         ("V", 64),
         ("P", 32),
         ("N", 16),
+        ("B", 2),
+        ("H", 1),
+        ("G", 1),
+        ("C", 40),
     ],
 ];
 
