@@ -422,6 +422,45 @@ fn sixteen_bit_formats() {
 }
 
 #[test]
+fn pairs_of_f32_are_computed_half_by_half() {
+    let pair = |lo: f32, hi: f32| f(lo) | f(hi) << 32;
+    let two = &["b64", "b64", "b64"][..];
+    let (x, y) = (pair(1.5, -2.0), pair(4.0, 0.5));
+    for (name, expected) in [
+        ("add.rn", pair(5.5, -1.5)),
+        ("sub.rn", pair(-2.5, -2.5)),
+        ("mul.rn", pair(6.0, -1.0)),
+        ("mul", pair(6.0, -1.0)),
+    ] {
+        check(
+            &format!("{name}.f32x2 d, a, b;"),
+            two,
+            &[&[x], &[y]],
+            &[expected],
+        );
+    }
+    let three = &["b64", "b64", "b64", "b64"][..];
+    let z = pair(0.25, 3.0);
+    check(
+        "fma.rn.f32x2 d, a, b, c;",
+        three,
+        &[&[x], &[y], &[z]],
+        &[pair(6.25, 2.0)],
+    );
+    // 1 + 2^-24 is half way between 1 and the next number; 2^-149 is flushed.
+    let (one, little) = (pair(1.0, 1.0), pair(2f32.powi(-24), f32::from_bits(1)));
+    let up = pair(f32::from_bits(0x3f80_0001), f32::from_bits(0x3f80_0001));
+    check("add.rp.f32x2 d, a, b;", two, &[&[one], &[little]], &[up]);
+    let flushed = pair(f32::from_bits(0x3f80_0001), 1.0);
+    check(
+        "add.rp.ftz.f32x2 d, a, b;",
+        two,
+        &[&[one], &[little]],
+        &[flushed],
+    );
+}
+
+#[test]
 fn comparisons_and_selection() {
     let p2 = &["pred", "b32", "b32"][..];
     let (x, y) = (&[1, s(-1), 5][..], &[2, 1, 5][..]);

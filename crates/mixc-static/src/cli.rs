@@ -1,10 +1,11 @@
 //! The command line.
 
-use crate::{Error, Plan, Problems, Row, Tools, markdown, sweep, to_lines};
+use crate::{Error, Plan, Problems, Row, Table, Tools, spilling, sweep, update};
 use clap::Parser;
 use mixc::Choices;
 use mixc_ir::DType;
 use mixc_ptx::Target;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Examines the GPU kernels of the shipped mixers without a GPU: lowers and assembles them, and writes what ptxas
@@ -24,8 +25,8 @@ pub struct Cli {
     /// Only these element types: bf16, f16, f32.
     #[arg(long = "dtype", value_parser = dtype)]
     dtypes: Vec<DType>,
-    /// Knobs that are not left to the compiler: NAME=VALUE.
-    #[arg(long = "knob", value_parser = knob)]
+    /// Knobs that are not left to the compiler: NAME=VALUE. For a look at single kernels: the table has the others.
+    #[arg(long = "knob", value_parser = knob, conflicts_with = "out")]
     knobs: Vec<(String, i64)>,
     /// Only the first shape of each mixer.
     #[arg(long)]
@@ -33,9 +34,16 @@ pub struct Cli {
     /// The file with the sizes.
     #[arg(long, default_value = "benches/static.toml")]
     shapes: PathBuf,
-    /// The folder for static.jsonl and static.md; without it a line for each kernel is printed.
+    /// The folder with static.jsonl and static.md, which are brought up to date: kernels that are there already are
+    /// not assembled again, and rows that were not asked for stay. Without it a line for each kernel is printed.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Assemble every kernel, whatever the table in the folder knows.
+    #[arg(long, requires = "out")]
+    fresh: bool,
+    /// Only say how many kernels would have to be assembled.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 fn dtype(text: &str) -> Result<DType, String> {
@@ -63,26 +71,57 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         targets: cli.targets.clone(),
         dtypes: cli.dtypes.clone(),
         first_shape: cli.first_shape,
+        only_lowering: cli.dry_run,
         choices: Choices::knobs(cli.knobs.iter().cloned().collect()),
     };
-    let (rows, timing) = sweep(&tools, &problems, &plan)?;
-    match &cli.out {
-        Some(folder) => {
-            std::fs::create_dir_all(folder)?;
-            std::fs::write(folder.join("static.jsonl"), to_lines(&rows))?;
-            let page = markdown(&rows, &tools.versions(), &problems.predicted);
-            std::fs::write(folder.join("static.md"), page)?;
+    let say = |text: &str| eprintln!("{text}");
+    if cli.dry_run {
+        return dry_run(cli, &tools, &problems, &plan);
+    }
+    let (rows, timing) = match &cli.out {
+        Some(folder) => update(folder, &tools, &problems, &plan, cli.fresh, &say)?,
+        None => {
+            let (rows, timing) = sweep(&tools, &problems, &plan, &Table::default(), &|_| ())?;
+            rows.iter().for_each(|row| println!("{}", line(row)));
+            (rows, timing)
         }
-        None => rows.iter().for_each(|row| println!("{}", line(row))),
+    };
+    for row in spilling(&rows, &problems.spills) {
+        say(&format!("spills and is not accepted: {}", line(row)));
     }
     let failed = rows.iter().filter(|r| r.error.is_some()).count();
     eprintln!(
-        "{} rows, {failed} with errors, {} texts in {:.0?}: translation {:.0?} each, ptxas {:.0?} each",
+        "{} rows, {failed} with errors, {} known before, {} texts assembled in {:.0?}: translation {:.0?} each, ptxas \
+         {:.0?} each",
         rows.len(),
+        timing.known,
         timing.texts,
         timing.wall,
         timing.translating / timing.texts.max(1),
         timing.assembling / timing.texts.max(1),
+    );
+    Ok(())
+}
+
+/// How much there is to do.
+fn dry_run(cli: &Cli, tools: &Tools, problems: &Problems, plan: &Plan) -> Result<(), Error> {
+    let known = match &cli.out {
+        Some(folder) if !cli.fresh => Table::read(&folder.join("static.jsonl"))?,
+        _ => Table::default(),
+    };
+    let (rows, _) = sweep(tools, problems, plan, &known, &|_| ())?;
+    let failed = rows.iter().filter(|r| r.error.is_some());
+    failed.for_each(|row| println!("{}", line(row)));
+    let open = rows
+        .iter()
+        .filter(|r| r.machine.is_none() && r.error.is_none());
+    let hashes: Vec<&String> = open.map(|r| &r.hash).collect();
+    let texts: BTreeSet<&String> = hashes.iter().copied().collect();
+    println!(
+        "{} rows, {} kernels to assemble ({} different texts)",
+        rows.len(),
+        hashes.len(),
+        texts.len()
     );
     Ok(())
 }

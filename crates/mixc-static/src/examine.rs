@@ -2,9 +2,12 @@
 
 use crate::chip::{self, Rates};
 use crate::classes::classify;
-use crate::row::rounded;
+use crate::row::{rounded, rounded_share};
 use crate::tools::{Code, CodeLoop};
-use crate::{Class, Hot, Machine, Problem, Row, Share, TileLoop, Tools, cycles, ideal, tile_loops};
+use crate::{
+    Class, Hot, Machine, MatrixUnit, Problem, Row, Share, Table, TileLoop, Tools, cycles, ideal,
+    text_hash, tile_loops,
+};
 use mixc::gpu::{self, Lowered};
 use mixc::{Choices, Form, Job};
 use mixc_ir::DType;
@@ -12,57 +15,105 @@ use mixc_nvtools::{Footprint, Limits, occupancy};
 use mixc_ptx::Target;
 use mixc_schedule::Schedule;
 use mixc_tile::Kernel;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The rows of a form's kernels; one row with an error if it has none.
-pub fn examine(
-    tools: &Tools,
-    problem: &Problem,
-    form: &Form,
-    job: &Job,
-    target: Target,
-    choices: &Choices,
-) -> Vec<Row> {
-    let blank = Row {
-        mixer: problem.mixer.clone(),
-        form: form.name.clone(),
-        shape: problem.shape(),
-        target: target.to_string(),
-        dtype: job.dtype.name().to_owned(),
-        index: 0,
-        kernel: String::new(),
-        template: String::new(),
-        knobs: BTreeMap::new(),
-        error: None,
-        machine: None,
-    };
-    let fitted = match gpu::fit(form, job, target, choices) {
-        Ok(fitted) => fitted,
-        Err(e) => {
-            return vec![Row {
-                error: Some(format!("lowering: {e}")),
-                ..blank
-            }];
+/// Makes rows of forms.
+pub struct Examiner<'a> {
+    tools: &'a Tools,
+    versions: String,
+    known: &'a Table,
+    choices: &'a Choices,
+    assembles: bool,
+    reused: AtomicUsize,
+}
+
+impl<'a> Examiner<'a> {
+    /// `known` is asked before anything is assembled.
+    pub fn new(tools: &'a Tools, known: &'a Table, choices: &'a Choices) -> Examiner<'a> {
+        Examiner {
+            versions: tools.versions(),
+            reused: AtomicUsize::new(0),
+            tools,
+            known,
+            choices,
+            assembles: true,
         }
-    };
-    let kernels = fitted.schedule.kernels.iter().zip(&fitted.kernels);
-    let row = |(index, (kernel, lowered)): (usize, (&Kernel, &Lowered))| {
-        let code = tools.code(&lowered.kernel);
+    }
+
+    /// The same, but what is not known stays without machine code.
+    pub fn only_lowering(self) -> Examiner<'a> {
+        Examiner {
+            assembles: false,
+            ..self
+        }
+    }
+
+    /// Kernels so far whose machine code was known.
+    pub fn reused(&self) -> usize {
+        self.reused.load(Ordering::Relaxed)
+    }
+
+    /// The rows of a form's kernels; one row with an error if it has none.
+    pub fn rows(&self, problem: &Problem, form: &Form, job: &Job, target: Target) -> Vec<Row> {
+        let blank = Row {
+            mixer: problem.mixer.clone(),
+            form: form.name.clone(),
+            shape: problem.shape(),
+            target: target.to_string(),
+            dtype: job.dtype.name().to_owned(),
+            ..Row::default()
+        };
+        let fitted = match gpu::fit(form, job, target, self.choices) {
+            Ok(fitted) => fitted,
+            Err(e) => {
+                return vec![Row {
+                    error: Some(format!("lowering: {e}")),
+                    ..blank
+                }];
+            }
+        };
+        let row = |(index, lowered): (usize, &Lowered)| {
+            let kernel = &fitted.schedule.kernels[index];
+            let row = Row {
+                index,
+                kernel: kernel.name.clone(),
+                template: template(&fitted.schedule, index),
+                knobs: fitted.schedule.knobs.clone(),
+                hash: text_hash(lowered),
+                tools: self.versions.clone(),
+                products: MatrixUnit::asked_for(&lowered.kernel.mlir),
+                ..blank.clone()
+            };
+            self.with_machine(row, kernel, lowered, job)
+        };
+        fitted.kernels.par_iter().enumerate().map(row).collect()
+    }
+
+    /// The row with its machine code: what is known of it, else what the tools make now.
+    fn with_machine(&self, row: Row, kernel: &Kernel, lowered: &Lowered, job: &Job) -> Row {
+        if let Some(known) = self.known.known(&row) {
+            self.reused.fetch_add(1, Ordering::Relaxed);
+            return Row {
+                machine: Some(known.clone()),
+                ..row
+            };
+        }
+        if !self.assembles {
+            return row;
+        }
+        let code = self.tools.code(&lowered.kernel, &row.hash);
         let (error, machine) = match code.as_ref() {
             Ok(code) => (None, Some(machine(kernel, lowered, code, job))),
             Err(e) => (Some(e.clone()), None),
         };
         Row {
-            index,
-            kernel: kernel.name.clone(),
-            template: template(&fitted.schedule, index),
-            knobs: fitted.schedule.knobs.clone(),
             error,
             machine,
-            ..blank.clone()
+            ..row
         }
-    };
-    kernels.enumerate().map(row).collect()
+    }
 }
 
 /// The template of a kernel, or those of the whole sequence if it is not known which is whose.
@@ -215,8 +266,8 @@ fn share(
     let extents = kernel.grid.iter().map(|g| g.extent.eval_sizes(&job.sizes));
     let blocks = extents.product::<Option<i64>>()?;
     (fmas > 0.0).then(|| Share {
-        overlapped: rounded(100.0 * fmas / (overlapped * peak)) / 100.0,
-        in_turns: rounded(100.0 * fmas / (in_turns * peak)) / 100.0,
+        overlapped: rounded_share(fmas / (overlapped * peak)),
+        in_turns: rounded_share(fmas / (in_turns * peak)),
         blocks_per_multiprocessor: rounded(blocks as f64 / f64::from(rates.multiprocessors)),
     })
 }

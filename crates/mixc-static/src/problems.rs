@@ -1,9 +1,10 @@
 //! Which sizes the mixers are examined at: a file with shapes by family and by mixer.
 
-use crate::Error;
+use crate::{Accepted, Error};
 use mixc::{BoundInputs, Job};
 use mixc_interp::scalar_values;
 use mixc_ir::{DType, Ix, Kind, Name, Program};
+use mixc_ptx::Target;
 use mixc_tensor::Tensor;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -20,10 +21,16 @@ pub struct Problems {
     more_dtypes: BTreeMap<String, Vec<String>>,
     /// Architectures for which only the first shape of a mixer is examined.
     #[serde(default)]
-    pub first_shape_only: Vec<String>,
+    first_shape_only: Vec<String>,
     /// The forms whose predicted times are shown to readers: `mixer/form`.
     #[serde(default)]
     pub predicted: Vec<String>,
+    /// Spills that are accepted.
+    #[serde(default)]
+    pub spills: Vec<Accepted>,
+    /// Forms that are accepted without machine code.
+    #[serde(default)]
+    pub without_code: Vec<Accepted>,
     family: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     mixer: BTreeMap<String, Vec<String>>,
@@ -64,6 +71,11 @@ impl Problems {
         let all = [DType::F32, DType::Bf16, DType::F16];
         let named = |text: &String| all.into_iter().find(|d| d.name() == text);
         self.dtypes.iter().chain(more).filter_map(named).collect()
+    }
+
+    /// Whether only the first shape of every mixer is examined for an architecture.
+    pub fn only_first_shape(&self, target: Target) -> bool {
+        self.first_shape_only.iter().any(|t| t == target.chip())
     }
 
     /// The problems of one mixer, in the order of the file.

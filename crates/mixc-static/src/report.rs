@@ -311,12 +311,8 @@ mod tests {
             shape: "B=1".into(),
             target: target.into(),
             dtype: "bf16".into(),
-            index: 0,
-            kernel: String::new(),
-            template: String::new(),
-            knobs: BTreeMap::new(),
             error: error.map(str::to_owned),
-            machine: None,
+            ..Row::default()
         };
         let rows = [
             row("sm_80", Some("lowering: too | large\nmore")),

@@ -1,11 +1,12 @@
 //! Every kernel of many forms, in parallel.
 
-use crate::{Error, Problem, Problems, Row, Tools, empty_job, examine};
+use crate::{Error, Examiner, Problem, Problems, Row, Table, Tools, empty_job};
 use mixc::{Choices, Mixer};
 use mixc_ir::DType;
 use mixc_ptx::Target;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What to examine. Empty sets mean all.
@@ -17,7 +18,32 @@ pub struct Plan {
     pub dtypes: Vec<DType>,
     /// Of each mixer's shapes, only the first.
     pub first_shape: bool,
+    /// Only lower: rows of kernels that are not known have neither machine code nor an error.
+    pub only_lowering: bool,
     pub choices: Choices,
+}
+
+impl Plan {
+    /// Whether a row is of the part that this plan examines. `shapes` are those that it met, by mixer.
+    pub fn covers(&self, row: &Row, shapes: &BTreeSet<(String, String)>) -> bool {
+        let wants_shape = || {
+            let shape = (row.mixer.clone(), row.shape.clone());
+            !self.first_shape || shapes.contains(&shape)
+        };
+        (self.mixers.is_empty() || self.mixers.contains(&row.mixer))
+            && (self.forms.is_empty() || self.forms.contains(&row.form))
+            && (self.targets.is_empty() || self.targets.iter().any(|t| t.chip() == row.target))
+            && (self.dtypes.is_empty() || self.dtypes.iter().any(|d| d.name() == row.dtype))
+            && wants_shape()
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        if self.targets.is_empty() {
+            Target::ALL.to_vec()
+        } else {
+            self.targets.clone()
+        }
+    }
 }
 
 /// Where the time went, which is not part of the results.
@@ -28,41 +54,56 @@ pub struct Timing {
     pub assembling: Duration,
     /// Different texts, each translated and assembled once.
     pub texts: u32,
+    /// Kernels whose machine code was known.
+    pub known: usize,
 }
 
-/// The rows of everything in the plan, sorted.
+/// What is done so far: units of all, and the rows of the one that was just finished.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    pub done: usize,
+    pub all: usize,
+    pub rows: &'a [Row],
+}
+
+/// All forms of a mixer at one shape on one target in one element type.
+struct Unit<'a> {
+    mixer: &'a Mixer,
+    problem: Problem,
+    target: Target,
+    dtype: DType,
+}
+
+/// The rows of everything in the plan, sorted. What `known` has is taken from there instead of being assembled.
+/// `progress` is called from several threads.
 ///
 /// # Errors
-/// A mixer that does not compile or has no shapes. Kernels that fail are rows with an error.
-pub fn sweep(tools: &Tools, problems: &Problems, plan: &Plan) -> Result<(Vec<Row>, Timing), Error> {
+/// A mixer that does not exist, does not compile or has no shapes. Kernels that fail are rows with an error.
+pub fn sweep(
+    tools: &Tools,
+    problems: &Problems,
+    plan: &Plan,
+    known: &Table,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Vec<Row>, Timing), Error> {
     let start = Instant::now();
-    let mut units: Vec<(Mixer, Problem, Target)> = vec![];
-    for listed in mixc::list()? {
-        if !plan.mixers.is_empty() && !plan.mixers.contains(&listed.name) {
-            continue;
-        }
-        let mixer = Mixer::load(&listed.name)?;
-        let mut shapes = problems.of(&mixer.program, &listed.family)?;
-        if plan.first_shape {
-            shapes.truncate(1);
-        }
-        for problem in shapes {
-            let targets = if plan.targets.is_empty() {
-                Target::ALL.to_vec()
-            } else {
-                plan.targets.clone()
-            };
-            units.extend(
-                targets
-                    .into_iter()
-                    .map(|t| (mixer.clone(), problem.clone(), t)),
-            );
-        }
+    let mixers = mixers(plan)?;
+    let units = units(problems, plan, &mixers)?;
+    let mut examiner = Examiner::new(tools, known, &plan.choices);
+    if plan.only_lowering {
+        examiner = examiner.only_lowering();
     }
-    let rows: Result<Vec<Vec<Row>>, Error> = units
-        .par_iter()
-        .map(|(mixer, problem, target)| unit(tools, problems, plan, mixer, problem, *target))
-        .collect();
+    let done = AtomicUsize::new(0);
+    let rows = |unit: &Unit| {
+        let rows = unit.rows(&examiner, plan)?;
+        progress(Progress {
+            done: done.fetch_add(1, Ordering::Relaxed) + 1,
+            all: units.len(),
+            rows: &rows,
+        });
+        Ok(rows)
+    };
+    let rows: Result<Vec<Vec<Row>>, Error> = units.par_iter().map(rows).collect();
     let mut rows: Vec<Row> = rows?.into_iter().flatten().collect();
     rows.sort_by(|a, b| a.key().cmp(&b.key()));
     let (translating, assembling, texts) = tools.spent();
@@ -71,30 +112,65 @@ pub fn sweep(tools: &Tools, problems: &Problems, plan: &Plan) -> Result<(Vec<Row
         translating,
         assembling,
         texts,
+        known: examiner.reused(),
     };
     Ok((rows, timing))
 }
 
-/// All forms of a mixer at one shape on one target, in every element type.
-fn unit(
-    tools: &Tools,
+/// The mixers of a plan, with their families.
+fn mixers(plan: &Plan) -> Result<Vec<(Mixer, String)>, Error> {
+    let listed = mixc::list()?;
+    let names: BTreeSet<&String> = listed.iter().map(|l| &l.name).collect();
+    if let Some(unknown) = plan.mixers.iter().find(|m| !names.contains(m)) {
+        return Err(Error::NoMixer(unknown.clone()));
+    }
+    let wanted = listed
+        .iter()
+        .filter(|l| plan.mixers.is_empty() || plan.mixers.contains(&l.name));
+    wanted
+        .map(|l| Ok((Mixer::load(&l.name)?, l.family.clone())))
+        .collect()
+}
+
+fn units<'a>(
     problems: &Problems,
     plan: &Plan,
-    mixer: &Mixer,
-    problem: &Problem,
-    target: Target,
-) -> Result<Vec<Row>, Error> {
-    let mut rows = vec![];
-    let own = problems.dtypes(&problem.family);
-    let dtypes = own.into_iter();
-    for dtype in dtypes.filter(|d| plan.dtypes.is_empty() || plan.dtypes.contains(d)) {
-        let job = empty_job(&mixer.program, problem, dtype)?;
-        for form in mixer.forms(&job.sizes, &mixc::Target::Gpu(target)) {
-            if plan.forms.is_empty() || plan.forms.contains(&form.name) {
-                let found = examine(tools, problem, &form, &job, target, &plan.choices);
-                rows.extend(found);
+    mixers: &'a [(Mixer, String)],
+) -> Result<Vec<Unit<'a>>, Error> {
+    let mut units = vec![];
+    for (mixer, family) in mixers {
+        let shapes = problems.of(&mixer.program, family)?;
+        let dtypes = problems.dtypes(family).into_iter();
+        let dtypes: Vec<DType> = dtypes
+            .filter(|d| plan.dtypes.is_empty() || plan.dtypes.contains(d))
+            .collect();
+        for target in plan.targets() {
+            let first = plan.first_shape || problems.only_first_shape(target);
+            let wanted = if first { 1 } else { shapes.len() };
+            for problem in shapes.iter().take(wanted) {
+                units.extend(dtypes.iter().map(|dtype| Unit {
+                    mixer,
+                    problem: problem.clone(),
+                    target,
+                    dtype: *dtype,
+                }));
             }
         }
     }
-    Ok(rows)
+    Ok(units)
+}
+
+impl Unit<'_> {
+    fn rows(&self, examiner: &Examiner, plan: &Plan) -> Result<Vec<Row>, Error> {
+        let job = empty_job(&self.mixer.program, &self.problem, self.dtype)?;
+        let forms = self
+            .mixer
+            .forms(&job.sizes, &mixc::Target::Gpu(self.target));
+        let wanted = |form: &&mixc::Form| plan.forms.is_empty() || plan.forms.contains(&form.name);
+        let rows = forms
+            .par_iter()
+            .filter(wanted)
+            .flat_map(|form| examiner.rows(&self.problem, form, &job, self.target));
+        Ok(rows.collect())
+    }
 }

@@ -5,7 +5,6 @@ use mixc_nvtools::sass::{Counts, Function, LoopKind};
 use mixc_nvtools::{EntryStats, Finding, Nvdisasm, Ptxas, Translator};
 use mixc_ptx::PtxKernel;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ pub struct Tools {
     translator: Translator,
     ptxas: Ptxas,
     nvdisasm: Nvdisasm,
-    known: Mutex<HashMap<u64, Arc<Result<Code, String>>>>,
+    known: Mutex<HashMap<String, Arc<Result<Code, String>>>>,
 }
 
 /// What is known about the machine code of a kernel.
@@ -51,16 +50,13 @@ impl Tools {
         })
     }
 
-    /// The machine code of a kernel, or what a tool said against it.
-    pub fn code(&self, kernel: &PtxKernel) -> Arc<Result<Code, String>> {
-        let mut hasher = DefaultHasher::new();
-        (kernel.target.chip(), &kernel.mlir).hash(&mut hasher);
-        let key = hasher.finish();
-        if let Some(known) = self.known().get(&key) {
+    /// The machine code of a kernel, or what a tool said against it. `hash` is that of the kernel's text.
+    pub fn code(&self, kernel: &PtxKernel, hash: &str) -> Arc<Result<Code, String>> {
+        if let Some(known) = self.known().get(hash) {
             return known.clone();
         }
         let code = Arc::new(self.make(kernel));
-        self.known().insert(key, code.clone());
+        self.known().insert(hash.to_owned(), code.clone());
         code
     }
 
@@ -120,7 +116,7 @@ impl Tools {
         })
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<u64, Arc<Result<Code, String>>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<Result<Code, String>>>> {
         self.known.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

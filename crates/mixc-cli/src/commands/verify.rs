@@ -91,7 +91,7 @@ fn print_text(report: &VerifyReport) {
     }
     if report.undefined > 0 {
         eprintln!(
-            "note: {} problems have a reference that is not a number; nothing was compared",
+            "note: {} problems have a reference that is not a number or too large for f32; nothing was compared",
             report.undefined
         );
     }

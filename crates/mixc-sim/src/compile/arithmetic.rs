@@ -69,6 +69,25 @@ macro_rules! f64_modes {
     };
 }
 
+/// The same for pairs of f32 in 64 bits, each half for itself (PTX ISA, "add" to "fma" of `.f32x2`, from sm_100 on).
+macro_rules! f32x2_modes {
+    ($m:expr, |$($x:ident),+| $($f:ident)::+) => {
+        f32x2_modes!(@mode $m, ($($x),+), ($($f)::+), RN RZ RM RP)
+    };
+    (@mode $m:expr, $x:tt, $f:tt, $($mode:ident)+) => {
+        match ($m.mode, $m.ftz) {
+            $(
+                ($mode, false) => f32x2_modes!(@lane $x, $f, $mode, false),
+                ($mode, true) => f32x2_modes!(@lane $x, $f, $mode, true),
+            )+
+            _ => return None,
+        }
+    };
+    (@lane ($($x:ident),+), ($($f:ident)::+), $mode:ident, $ftz:literal) => {
+        lanes!(|$($x: u64),+| float::pairwise([$($x),+], |[$($x),+]| $($f)::+::<$mode, $ftz, false>($($x),+)))
+    };
+}
+
 /// `f::<FTZ>` with its one argument.
 macro_rules! f32_ftz {
     ($m:expr, $($f:ident)::+) => {
@@ -112,6 +131,7 @@ macro_rules! half_op {
 pub fn formula(i: &Instr, ty: Ty) -> Option<(LaneFn, Class)> {
     let f = match ty {
         Ty::F32 => f32_formula(i, FloatMods::of(i))?,
+        Ty::F32x2 => f32x2_formula(i, FloatMods::of(i))?,
         Ty::F64 => f64_formula(i, FloatMods::of(i))?,
         Ty::F16 | Ty::Bf16 | Ty::F16x2 | Ty::Bf16x2 => half_formula(i, ty, FloatMods::of(i))?,
         Ty::Pred => pred_formula(i)?,
@@ -123,7 +143,7 @@ pub fn formula(i: &Instr, ty: Ty) -> Option<(LaneFn, Class)> {
     );
     let class = match ty {
         _ if special => Class::SpecialFunction,
-        Ty::F32 => Class::Float32,
+        Ty::F32 | Ty::F32x2 => Class::Float32,
         Ty::F64 => Class::Float64,
         Ty::F16 | Ty::Bf16 | Ty::F16x2 | Ty::Bf16x2 => Class::Half,
         _ => Class::Integer,
@@ -164,6 +184,19 @@ fn f32_formula(i: &Instr, m: FloatMods) -> Option<LaneFn> {
         "cos" => f32_ftz!(m, float::cos),
         "tanh" => lanes!(|a: f32| float::tanh(a)),
         "copysign" => lanes!(|a: f32, b: f32| b.copysign(a)),
+        _ => return None,
+    })
+}
+
+fn f32x2_formula(i: &Instr, m: FloatMods) -> Option<LaneFn> {
+    if m.sat {
+        return None;
+    }
+    Some(match i.name.as_str() {
+        "add" => f32x2_modes!(m, |a, b| float::add),
+        "sub" => f32x2_modes!(m, |a, b| float::sub),
+        "mul" => f32x2_modes!(m, |a, b| float::mul),
+        "fma" => f32x2_modes!(m, |a, b, c| float::fma),
         _ => return None,
     })
 }

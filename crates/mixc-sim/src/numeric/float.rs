@@ -45,6 +45,13 @@ fn zero_sign(a: f64, b: f64, sum: f64, mode: Mode) -> f64 {
     }
 }
 
+/// A formula on both halves of 64-bit words.
+#[inline(always)]
+pub fn pairwise<const N: usize>(words: [u64; N], f: impl Fn([f32; N]) -> f32) -> u64 {
+    let half = |shift: u32| f(words.map(|w| f32::from_bits((w >> shift) as u32)));
+    u64::from(half(0).to_bits()) | u64::from(half(32).to_bits()) << 32
+}
+
 #[inline(always)]
 pub fn add<const R: Mode, const FTZ: bool, const SAT: bool>(a: f32, b: f32) -> f32 {
     let (a, b) = (input::<FTZ>(a), input::<FTZ>(b));

@@ -56,6 +56,7 @@ pub enum Ty {
     Bf16x2,
     Tf32,
     F32,
+    F32x2,
     F64,
 }
 
@@ -83,6 +84,7 @@ impl Ty {
             "bf16x2" => Bf16x2,
             "tf32" => Tf32,
             "f32" => F32,
+            "f32x2" => F32x2,
             "f64" => F64,
             _ => return None,
         })
@@ -95,7 +97,7 @@ impl Ty {
             B8 | U8 | S8 => 8,
             B16 | U16 | S16 | F16 | Bf16 => 16,
             B32 | U32 | S32 | F16x2 | Bf16x2 | Tf32 | F32 => 32,
-            B64 | U64 | S64 | F64 => 64,
+            B64 | U64 | S64 | F32x2 | F64 => 64,
             B128 => 128,
         }
     }
@@ -111,7 +113,7 @@ impl Ty {
     pub fn float(self) -> bool {
         matches!(
             self,
-            Ty::F16 | Ty::F16x2 | Ty::Bf16 | Ty::Bf16x2 | Ty::Tf32 | Ty::F32 | Ty::F64
+            Ty::F16 | Ty::F16x2 | Ty::Bf16 | Ty::Bf16x2 | Ty::Tf32 | Ty::F32 | Ty::F32x2 | Ty::F64
         )
     }
 }
