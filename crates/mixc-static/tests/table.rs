@@ -1,13 +1,14 @@
 //! Every kernel of every form of every shipped mixer becomes machine code, and the machine code is what was meant.
 //!
-//! Assembling all of them takes too long for a test. All are lowered; those whose text is in the committed table are
-//! taken from there, all others are translated and assembled now, and so is a sample of the known ones, whose figures
-//! must come out as the table has them.
+//! Assembling all of them takes over an hour, too long for a test. All are lowered; those whose text is in the committed
+//! table are taken from there; of the others a share is translated and assembled now, other ones after every change,
+//! and so is a sample of the known ones, whose figures must come out as the table has them. How many
+//! were left out is printed; with MIXC_STATIC_ALL=1 none is.
 
 use mixc_ptx::Target;
 use mixc_static::{
-    MatrixUnit, Plan, Problems, Row, Table, Timing, Tools, spilling, sweep, to_lines, unneeded,
-    unreached_spills, without_code,
+    Assemble, MatrixUnit, Plan, Problems, Row, Table, Timing, Tools, spilling, sweep, to_lines,
+    unneeded, unreached_spills, without_code,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,9 @@ const REMEDY: &str =
     "bring the table up to date: cargo run --release -p mixc-static -- --out benches/results";
 
 /// Known kernels that are assembled again.
-const SAMPLE: usize = 30;
+const SAMPLE: usize = 20;
+/// Of the kernels that the table does not know, one in so many is assembled.
+const SHARE: u64 = 61;
 
 fn benches() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches")
@@ -37,6 +40,8 @@ struct Now {
     timing: Timing,
     /// Rows of the table that were not believed.
     sample: Vec<Row>,
+    /// Whether every kernel has machine code or an error.
+    complete: bool,
     /// Whether the tools here are those that made the table.
     same_tools: bool,
 }
@@ -55,10 +60,25 @@ fn now() -> &'static Now {
         // Other versions of the tools give other figures, but take the same texts.
         let mut known = table.made_with(&here);
         sample.iter().for_each(|row| known.remove(row));
-        let plan = Plan::default();
+        let all = std::env::var_os("MIXC_STATIC_ALL").is_some();
+        let plan = Plan {
+            assemble: if all { Assemble::All } else { Assemble::OneIn(SHARE) },
+            ..Plan::default()
+        };
         let (rows, timing) = sweep(&tools, &problems(), &plan, &known, &|_| ()).unwrap();
-        println!("{} kernels, {} known, {} texts assembled", rows.len(), timing.known, timing.texts);
+        let open = rows
+            .iter()
+            .filter(|r| r.machine.is_none() && r.error.is_none())
+            .count();
+        println!(
+            "{} kernels, {} known, {} texts assembled, {} left out",
+            rows.len(),
+            timing.known,
+            timing.texts,
+            open
+        );
         Now {
+            complete: open == 0,
             rows,
             timing,
             sample,
@@ -123,19 +143,34 @@ fn known_kernels_come_out_as_the_table_says() {
 }
 
 #[test]
-fn the_table_has_every_mixer_on_every_architecture() {
-    let table = table();
-    let has: BTreeSet<(&str, &str)> = table.rows().map(|r| (&*r.mixer, &*r.target)).collect();
+fn every_mixer_has_kernels_on_every_architecture_and_no_row_is_dated() {
+    let rows = &now().rows;
+    let lowered = rows.iter().filter(|r| r.error.is_none());
+    let has: BTreeSet<(&str, &str)> = lowered.map(|r| (&*r.mixer, &*r.target)).collect();
     let listed = mixc::list().unwrap();
     let wanted = listed
         .iter()
         .flat_map(|l| Target::ALL.map(|t| (l.name.as_str(), t.chip())));
     let missing: Vec<_> = wanted.filter(|part| !has.contains(part)).collect();
-    assert!(missing.is_empty(), "{missing:?} are missing; {REMEDY}");
+    assert!(missing.is_empty(), "{missing:?} have no kernels");
+    let table = table();
     let dated = table
         .rows()
         .filter(|r| r.machine.is_some() && r.hash.is_empty());
     assert_eq!(dated.count(), 0, "rows without a hash; {REMEDY}");
+}
+
+/// Bulk tensor copies are in the machine code of every kernel that has warps to make them.
+#[test]
+fn producers_copy_tensors() {
+    let producers = now().rows.iter().filter_map(|r| {
+        let machine = r.machine.as_ref()?;
+        let copies = |unit: &String| unit.starts_with("UTMALDG");
+        let has = machine.units.keys().any(copies);
+        (r.target == "sm_90a" && machine.threads > 32 * 8).then_some((r, has))
+    });
+    let without: Vec<&Row> = producers.filter(|(_, has)| !has).map(|(r, _)| r).collect();
+    assert!(without.is_empty(), "{}", lines(without));
 }
 
 #[test]
@@ -158,7 +193,7 @@ fn nothing_spills_but_what_is_accepted() {
     }
     let too_much = unreached_spills(&now().rows, &accepted);
     assert!(
-        too_much.is_empty(),
+        too_much.is_empty() || !now().complete,
         "no kernel spills as much as these accept: {too_much:?}"
     );
 }

@@ -21,7 +21,7 @@ fn mistakes(edit: impl Fn(&str) -> String) -> Option<String> {
         kernel.ptx = edit(&kernel.ptx).into();
     }
     let job = example_job(&mixer, &sizes, &none, DType::F32).unwrap();
-    let (plan, contents) = gpu::plan(executable.schedule().unwrap(), &kernels, &job).unwrap();
+    let (plan, contents) = gpu::plan(executable.schedule().unwrap(), &kernels, &job, 1).unwrap();
     gpu::simulate(&plan, &contents).unwrap().mistakes()
 }
 
@@ -88,7 +88,7 @@ fn decode_counts(target: &str, form: &str, pack: i64) -> (u64, u64) {
     let executable = found.unwrap_or_else(|e| panic!("{e}"));
     let job = example_job(&mixer, &sizes, &none, DType::Bf16).unwrap();
     let (schedule, kernels) = (executable.schedule().unwrap(), executable.gpu_kernels());
-    let (plan, contents) = gpu::plan(schedule, kernels, &job).unwrap();
+    let (plan, contents) = gpu::plan(schedule, kernels, &job, 1).unwrap();
     let simulated = gpu::simulate(&plan, &contents).unwrap();
     assert_eq!(simulated.mistakes(), None);
     let sum =
