@@ -175,7 +175,7 @@ fn every_form_of_every_mixer_agrees_on_one_architecture_and_in_one_type() {
             let options = VerifyOptions {
                 sizes: own_sizes(mixer, &HEADS[turn % 4 ^ turn / 4 % 4]),
                 choices: Choices::knobs(knobs(&forms, turn)),
-                ..options(target, &[*dtype], 3)
+                ..options(target, &[*dtype], 2)
             };
             run(mixer, &options)
         });
@@ -201,12 +201,15 @@ const LONG: [(&str, i64); 14] = [
     ("M", 4),
 ];
 
-/// The forms whose kernels for sm_90a have products of warpgroups where tiles have 128 rows, with the knobs that this
-/// makes of them.
+/// Tall tiles: rows, and warps where the number is not left to the compiler.
+const TALL: [(i64, Option<i64>); 4] = [(128, Some(8)), (64, Some(4)), (128, None), (64, None)];
+
+/// The forms whose kernels for sm_90a have products of warpgroups, with the knobs that this takes: those of `TALL`, from
+/// the one that it is the turn of.
 fn warpgroup_forms(
     mixer: &Mixer,
     sizes: &BTreeMap<String, i64>,
-    stages: i64,
+    turn: usize,
 ) -> Vec<(Form, Choices)> {
     let named = sizes
         .iter()
@@ -217,23 +220,27 @@ fn warpgroup_forms(
     let forms = mixer
         .forms(&job.sizes, &Target::Gpu(GpuTarget::Sm90a))
         .into_iter();
-    let fitted = |form: Form| {
-        let mut knobs: BTreeMap<String, i64> = [("stages".to_owned(), stages)].into();
-        let has_rows = knobs_of(&form).iter().any(|(name, _)| name == "rows");
-        knobs.extend(has_rows.then(|| ("rows".to_owned(), 128)));
-        let fitted = gpu::fit(
-            &form,
-            &job,
-            GpuTarget::Sm90a,
-            &Choices::knobs(knobs.clone()),
-        )
-        .ok()?;
+    let tall = |form: &Form, (rows, warps): (i64, Option<i64>)| {
+        let mut knobs: BTreeMap<String, i64> = [("stages".to_owned(), [2, 3][turn % 2])].into();
+        let has_rows = knobs_of(form).iter().any(|(name, _)| name == "rows");
+        knobs.extend(has_rows.then(|| ("rows".to_owned(), rows)));
+        knobs.extend(warps.map(|n| ("warps".to_owned(), n)));
+        let fitted = gpu::fit(form, &job, GpuTarget::Sm90a, &Choices::knobs(knobs.clone())).ok()?;
         let mut texts = fitted.kernels.iter().map(|k| &k.kernel.mlir);
         let uses_warpgroups = texts.any(|t| t.contains("wgmma.mma_async"));
         knobs.extend(fitted.schedule.knobs);
-        uses_warpgroups.then(|| (form, Choices::knobs(knobs)))
+        uses_warpgroups.then(|| Choices::knobs(knobs))
     };
-    forms.filter_map(fitted).collect()
+    let fitting = |form: Form| {
+        let mut all = TALL
+            .into_iter()
+            .cycle()
+            .skip(turn % TALL.len())
+            .take(TALL.len());
+        let choices = all.find_map(|t| tall(&form, t))?;
+        Some((form, choices))
+    };
+    forms.filter_map(fitting).collect()
 }
 
 #[test]
@@ -245,27 +252,24 @@ fn products_of_warpgroups_agree_with_tall_tiles() {
         .flat_map_iter(|(turn, mixer)| {
             let sizes = own_sizes(mixer, &LONG);
             let has_others = sizes.len() != mixer.program.dims.len();
-            let forms = if has_others {
+            let mut forms = if has_others {
                 vec![]
             } else {
-                warpgroup_forms(mixer, &sizes, [2, 3][turn % 2])
+                warpgroup_forms(mixer, &sizes, turn)
             };
-            let check = move |(form, mut choices): (Form, Choices)| {
-                // Of the other half of the mixers the number is first the suggested one and then goes round.
-                if turn / 2 % 2 == 0 {
-                    choices.knobs.insert("warps".to_owned(), [4, 8][turn % 2]);
-                }
+            // One of them, another one for the next mixer of the kind.
+            let chosen = (!forms.is_empty()).then(|| forms.swap_remove(turn % forms.len()));
+            let check = move |(form, choices): (Form, Choices)| {
                 let options = VerifyOptions {
                     sizes: sizes.clone(),
                     form: Some(form.name.clone()),
                     choices,
-                    // Which ends of ranges the inputs reach matters less here than how tiles follow each other.
-                    patterns: vec![Pattern::Large, Pattern::Edges],
+                    patterns: vec![[Pattern::Large, Pattern::Edges][turn / 4 % 2]],
                     ..options(Target::Gpu(GpuTarget::Sm90a), &[DType::Bf16], 0)
                 };
                 (form.name, run(mixer, &options))
             };
-            forms.into_iter().map(check)
+            chosen.map(check)
         });
     let (names, all): (BTreeSet<String>, Vec<Checked>) =
         all.collect::<Vec<_>>().into_iter().unzip();
