@@ -25,6 +25,8 @@ pub struct VerifyOptions {
     pub seed: u64,
     /// How many combinations of sizes are drawn; each is used with several patterns of inputs.
     pub draws: usize,
+    /// Patterns of inputs. Besides each, [`Pattern::Normal`] is used with the same sizes.
+    pub patterns: Vec<Pattern>,
     pub direction: Direction,
     /// Knobs that stay as they are, and how GPUs multiply f32 matrices.
     pub choices: Choices,
@@ -163,15 +165,18 @@ fn problems(program: &Program, options: &VerifyOptions) -> Result<Vec<Problem>, 
             "no sizes satisfy the constraints of this mixer".to_owned(),
         ));
     }
-    let rounds = sizes.len().max(Pattern::ALL.len());
+    let special = options.patterns.iter().filter(|p| **p != Pattern::Normal);
+    let special: Vec<Pattern> = special.copied().collect();
+    let rounds = sizes.len().max(options.patterns.len());
     let mut problems = vec![];
     for dtype in &options.dtypes {
         for round in 0..rounds {
             let sizes = &sizes[round % sizes.len()];
             problems.push((sizes.clone(), Pattern::Normal, *dtype));
             // The sizes and the patterns have different periods, so they meet in many ways.
-            let pattern = Pattern::ALL[1 + round % (Pattern::ALL.len() - 1)];
-            problems.push((sizes.clone(), pattern, *dtype));
+            if let Some(pattern) = special.get(round % special.len().max(1)) {
+                problems.push((sizes.clone(), *pattern, *dtype));
+            }
         }
     }
     Ok(problems)

@@ -6,6 +6,7 @@ use crate::args::{Format, VerifyArgs};
 use crate::output::{error_text, ok_text, print_json, print_table};
 use indicatif::{ProgressBar, ProgressStyle};
 use mixc::{Case, Error, Mixer, VerifyOptions, VerifyReport};
+use mixc_tensor::Pattern;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn run(args: &VerifyArgs, format: Format) -> Result<Outcome, Error> {
@@ -18,6 +19,7 @@ pub fn run(args: &VerifyArgs, format: Format) -> Result<Outcome, Error> {
         sets: settings(&args.sets),
         seed: args.seed,
         draws: args.draws,
+        patterns: Pattern::ALL.to_vec(),
         direction: args.direction,
         choices: choices(&args.choices),
     };

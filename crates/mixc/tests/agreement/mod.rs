@@ -2,6 +2,7 @@
 
 use mixc::{Choices, Direction, Mixer, Target, VerifyOptions, verify};
 use mixc_ir::DType;
+use mixc_tensor::Pattern;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn options(target: Target, dtypes: &[DType], draws: usize) -> VerifyOptions {
@@ -13,6 +14,7 @@ pub fn options(target: Target, dtypes: &[DType], draws: usize) -> VerifyOptions 
         sets: BTreeMap::new(),
         seed: 1,
         draws,
+        patterns: Pattern::ALL.to_vec(),
         direction: Direction::Forward,
         choices: Choices::default(),
     }
