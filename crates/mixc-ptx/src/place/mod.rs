@@ -270,8 +270,8 @@ fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize, panels: bool) -> S
     }
 }
 
-/// 16 bits where that loses nothing (loaded from such tensors), or in two parts where all readers are matrix products in
-/// that type. Readers of a copy of registers are given, the others find what they need in the registers.
+/// 16 bits where that loses nothing (loaded from such tensors), or where all readers are matrix products in that type: then
+/// in two parts, but for weights. Readers of a copy of registers are given, the others find what they need in the registers.
 fn element(
     kernel: &Kernel,
     products: &HashMap<Key, Product>,
@@ -309,9 +309,10 @@ fn element(
         read_by = readers.to_vec();
     }
     let first = read_by.first().copied().flatten();
+    let parts = !products::are_weights(kernel, mixc_tile::BufId(buf as u32));
     match first {
-        Some(Unit::Bf16) if read_by.iter().all(|u| *u == first) => (Elem::Bf16, true),
-        Some(Unit::F16) if read_by.iter().all(|u| *u == first) => (Elem::F16, true),
+        Some(Unit::Bf16) if read_by.iter().all(|u| *u == first) => (Elem::Bf16, parts),
+        Some(Unit::F16) if read_by.iter().all(|u| *u == first) => (Elem::F16, parts),
         _ => (Elem::F32, false),
     }
 }

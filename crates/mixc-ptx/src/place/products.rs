@@ -70,7 +70,7 @@ pub(crate) fn choose(kernel: &Kernel, options: &Options) -> HashMap<Key, Product
         product.unit = unit(kernel, options, product);
         product.split_rows = product.unit.is_half()
             && is_computed(kernel, &product.rows)
-            && !are_weights(kernel, &product.rows);
+            && !are_weights(kernel, product.rows.buf);
     }
     found.into_iter().collect()
 }
@@ -159,7 +159,7 @@ fn fit_f16(kernel: &Kernel, product: &Product) -> bool {
         .into_iter()
         .all(|factor| match source(kernel, factor) {
             Source::Loaded(dtype) => dtype == DType::F16,
-            Source::Computed => are_weights(kernel, factor),
+            Source::Computed => are_weights(kernel, factor.buf),
         })
 }
 
@@ -203,10 +203,10 @@ pub(super) fn is_computed(kernel: &Kernel, access: &Access) -> bool {
 
 /// Whether a tile holds weights exp(x - m): they are divided by their own sum in the end, and their rounding
 /// averages out. What is summed up over a whole sequence (states, decayed keys) keeps every rounding.
-fn are_weights(kernel: &Kernel, access: &Access) -> bool {
+pub(super) fn are_weights(kernel: &Kernel, buf: mixc_tile::BufId) -> bool {
     let mut all = true;
     visit::each(&kernel.body, &mut |stmt| {
-        if visit::written(stmt).is_some_and(|dst| dst.buf == access.buf) {
+        if visit::written(stmt).is_some_and(|dst| dst.buf == buf) {
             all &= matches!(stmt, Stmt::Map { expr, .. } if is_weight(expr));
         }
     });
