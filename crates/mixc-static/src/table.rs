@@ -167,7 +167,11 @@ mod tests {
         assert!(table.known(&newer).is_none());
         assert!(table.made_with("ptxas 2").known(&newer).is_some());
         let nothing = row("m", "f32", "");
-        assert!(self::table(&[nothing.clone()]).known(&nothing).is_none());
+        assert!(
+            self::table(std::slice::from_ref(&nothing))
+                .known(&nothing)
+                .is_none()
+        );
     }
 
     #[test]

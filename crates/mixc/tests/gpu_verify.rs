@@ -173,7 +173,7 @@ fn every_form_of_every_mixer_agrees_on_one_architecture_and_in_one_type() {
             let target = Target::Gpu(*target);
             let forms = mixer.forms(&Sizes::new(), &target);
             let options = VerifyOptions {
-                sizes: own_sizes(mixer, &HEADS[turn % 4 ^ turn / 4 % 4]),
+                sizes: own_sizes(mixer, &HEADS[(turn % 4) ^ (turn / 4 % 4)]),
                 choices: Choices::knobs(knobs(&forms, turn)),
                 ..options(target, &[*dtype], 2)
             };

@@ -171,7 +171,7 @@ impl<'k> Lower<'k> {
     ) -> Result<(), LowerError> {
         let mut waits = true;
         for stmt in body {
-            if stmt as Key == last as Key {
+            if std::ptr::eq(stmt, last) {
                 return self.keep_rows(last, carried);
             }
             let under_way = self.flights.len();

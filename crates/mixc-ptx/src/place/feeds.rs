@@ -126,7 +126,7 @@ fn ring(
         });
         let start = first as Key;
         visit::bodies(&kernel.body, &mut |body| {
-            if let Some(n) = body.iter().position(|s| s as Key == start) {
+            if let Some(n) = body.iter().position(|s| std::ptr::eq(s, start)) {
                 let chain = body[n..n + pipeline.length].iter();
                 producer.of_loop.extend(chain.map(|s| (s as Key, ring)));
             }
@@ -176,7 +176,7 @@ impl Producer {
 fn statement(kernel: &Kernel, key: Key) -> Option<&Stmt> {
     let mut found = None;
     visit::each(&kernel.body, &mut |stmt| {
-        if stmt as Key == key {
+        if std::ptr::eq(stmt, key) {
             found = Some(stmt);
         }
     });
