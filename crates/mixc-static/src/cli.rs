@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{Assemble, Error, Plan, Problems, Row, Table, Tools, spilling, sweep, update};
+use crate::{Error, Plan, Problems, Row, Table, Tools, spilling, sweep, update};
 use clap::Parser;
 use mixc::Choices;
 use mixc_ir::DType;
@@ -71,11 +71,7 @@ pub fn run(cli: &Cli) -> Result<(), Error> {
         targets: cli.targets.clone(),
         dtypes: cli.dtypes.clone(),
         first_shape: cli.first_shape,
-        assemble: if cli.dry_run {
-            Assemble::Nothing
-        } else {
-            Assemble::All
-        },
+        only_lowering: cli.dry_run,
         choices: Choices::knobs(cli.knobs.iter().cloned().collect()),
     };
     let say = |text: &str| eprintln!("{text}");

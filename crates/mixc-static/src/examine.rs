@@ -19,34 +19,13 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Which of the kernels that are not known are assembled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Assemble {
-    #[default]
-    All,
-    /// One in so many, by the hash of the text: the same ones in every run, others after every change.
-    OneIn(u64),
-    Nothing,
-}
-
-impl Assemble {
-    fn takes(self, hash: &str) -> bool {
-        let number = u64::from_str_radix(hash.get(..15).unwrap_or("0"), 16).unwrap_or(0);
-        match self {
-            Assemble::All => true,
-            Assemble::OneIn(n) => number.is_multiple_of(n.max(1)),
-            Assemble::Nothing => false,
-        }
-    }
-}
-
 /// Makes rows of forms.
 pub struct Examiner<'a> {
     tools: &'a Tools,
     versions: String,
     known: &'a Table,
     choices: &'a Choices,
-    assemble: Assemble,
+    assembles: bool,
     reused: AtomicUsize,
 }
 
@@ -59,13 +38,16 @@ impl<'a> Examiner<'a> {
             tools,
             known,
             choices,
-            assemble: Assemble::All,
+            assembles: true,
         }
     }
 
-    /// The same for a part of what is not known; the rest stays without machine code.
-    pub fn assembling(self, assemble: Assemble) -> Examiner<'a> {
-        Examiner { assemble, ..self }
+    /// The same, but what is not known stays without machine code.
+    pub fn only_lowering(self) -> Examiner<'a> {
+        Examiner {
+            assembles: false,
+            ..self
+        }
     }
 
     /// Kernels so far whose machine code was known.
@@ -118,7 +100,7 @@ impl<'a> Examiner<'a> {
                 ..row
             };
         }
-        if !self.assemble.takes(&row.hash) {
+        if !self.assembles {
             return row;
         }
         let code = self.tools.code(&lowered.kernel, &row.hash);

@@ -27,7 +27,7 @@ mod update;
 pub use accepted::{Accepted, spilling, unneeded, unreached_spills, without_code};
 pub use classes::{Class, classify};
 pub use cli::{Cli, run};
-pub use examine::{Assemble, Examiner};
+pub use examine::Examiner;
 pub use hash::text_hash;
 pub use ideal::{Ideal, ideal};
 pub use loops::{TileLoop, tile_loops};

@@ -1,6 +1,6 @@
 //! Every kernel of many forms, in parallel.
 
-use crate::{Assemble, Error, Examiner, Problem, Problems, Row, Table, Tools, empty_job};
+use crate::{Error, Examiner, Problem, Problems, Row, Table, Tools, empty_job};
 use mixc::{Choices, Mixer};
 use mixc_ir::DType;
 use mixc_ptx::Target;
@@ -18,8 +18,8 @@ pub struct Plan {
     pub dtypes: Vec<DType>,
     /// Of each mixer's shapes, only the first.
     pub first_shape: bool,
-    /// Of the kernels that are not known; the others have neither machine code nor an error.
-    pub assemble: Assemble,
+    /// Only lower: rows of kernels that are not known have neither machine code nor an error.
+    pub only_lowering: bool,
     pub choices: Choices,
 }
 
@@ -89,7 +89,10 @@ pub fn sweep(
     let start = Instant::now();
     let mixers = mixers(plan)?;
     let units = units(problems, plan, &mixers)?;
-    let examiner = Examiner::new(tools, known, &plan.choices).assembling(plan.assemble);
+    let mut examiner = Examiner::new(tools, known, &plan.choices);
+    if plan.only_lowering {
+        examiner = examiner.only_lowering();
+    }
     let done = AtomicUsize::new(0);
     let rows = |unit: &Unit| {
         let rows = unit.rows(&examiner, plan)?;

@@ -7,7 +7,6 @@ use crate::LowerError;
 use crate::emit::{Ty, Val};
 use crate::place::{Producer, STAGE_BARRIERS};
 use crate::visit::{self, Key};
-use mixc_ir::Name;
 use mixc_tile::Stmt;
 use std::collections::BTreeSet;
 
@@ -238,9 +237,4 @@ impl<'k> Lower<'k> {
             Ok(())
         })
     }
-}
-
-/// Names of the axes of a load with what they are at the first element of its tile.
-pub(super) fn origin(axes: &[(Name, usize)], name: &Name) -> bool {
-    axes.iter().any(|(n, _)| n == name)
 }

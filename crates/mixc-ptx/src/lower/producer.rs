@@ -4,7 +4,7 @@
 //! order of grid points takes those with the longest loops first, and every second round backwards, so that
 //! blocks end at about the same time.
 
-use super::feeds::{Side, origin};
+use super::feeds::Side;
 use super::{Lower, unsupported};
 use crate::LowerError;
 use crate::emit::{Cmp, Val};
@@ -242,17 +242,19 @@ impl<'k> Lower<'k> {
 
     /// Where a tile begins in its tensor, the innermost dimension first.
     fn corner(&mut self, stmt: &Stmt, index: &[LoadIx]) -> Result<Vec<Val>, LowerError> {
-        let axes = visit::axes(stmt);
         let zero = self.e.i32(0);
-        let none: HashMap<Name, i64> = axes.iter().map(|(n, e)| (n.clone(), *e as i64)).collect();
+        let extents: HashMap<Name, i64> = visit::axes(stmt)
+            .into_iter()
+            .map(|(name, extent)| (name, extent as i64))
+            .collect();
         let mut corner = vec![];
         for ix in index.iter().rev() {
             let LoadIx::Ix(ix) = ix else {
                 return Err(unsupported("bug: a fed load gathers".to_owned()));
             };
             let local =
-                |_: &mut crate::emit::Emit, name: &Name| origin(&axes, name).then_some(zero);
-            corner.push(self.scope.value(&mut self.e, ix, &local, &none)?);
+                |_: &mut crate::emit::Emit, name: &Name| extents.contains_key(name).then_some(zero);
+            corner.push(self.scope.value(&mut self.e, ix, &local, &extents)?);
         }
         Ok(corner)
     }
