@@ -76,14 +76,16 @@ def sdpa(backend):
             raise NotImplementedError("scaled_dot_product_attention has no window")
         x = leaves(problem, tensors)
         queries, keys = x["q"].shape[2], x["k"].shape[2]
-        if problem.causal and queries != keys:
+        # A single query is the last position and sees every key.
+        causal = problem.causal and queries > 1
+        if causal and queries != keys:
             raise NotImplementedError("is_causal aligns the first query with the first key")
         grouped = x["q"].shape[1] != x["k"].shape[1]
 
         def run():
             with sdpa_kernel(getattr(SDPBackend, backend)):
                 return F.scaled_dot_product_attention(
-                    x["q"], x["k"], x["v"], is_causal=problem.causal, enable_gqa=grouped
+                    x["q"], x["k"], x["v"], is_causal=causal, enable_gqa=grouped
                 )
 
         return Call(run, x, same)

@@ -261,8 +261,12 @@ pub struct BundleArgs {
     pub dtype: Vec<DType>,
     /// All sizes of a problem to time, e.g. B=1,H=8,T=4096,K=64,V=64; repeatable. A large one gets a small one
     /// that verifies the same kernels.
-    #[arg(long, required_unless_present = "results")]
+    #[arg(long, required_unless_present_any = ["results", "draws"])]
     pub shape: Vec<Shape>,
+    /// Draw so many combinations of awkward sizes, as `mixc verify` does. A --shape then gives the sizes that stay
+    /// as they are.
+    #[arg(long, value_name = "N")]
+    pub draws: Option<usize>,
     /// A form by name (default: the one with the shortest predicted time).
     #[arg(long, conflicts_with = "all_forms")]
     pub form: Option<String>,

@@ -3,12 +3,13 @@
 use crate::closed::{Closed, close};
 use crate::cost::{Cost, CostModel};
 use crate::extract::{self, Sizes};
+use crate::form::Chunks;
 use crate::graph::{Facts, Graph, from_term, representative, to_terms};
 use crate::laws::{NumericClass, Phase, by_name};
 use crate::node::{Node, Op};
 use crate::prefix::extract_prefix_sums;
 use crate::saturate::{Outcome, saturate};
-use crate::traits::{CHUNKWISE, CHUNKWISE_PARALLEL, DIRECT};
+use crate::traits::{CHUNKWISE, CHUNKWISE_PARALLEL, CHUNKWISE_STATES, DIRECT};
 use crate::work::program_cost;
 use crate::{explain, form};
 use egg::{Id, RecExpr};
@@ -155,8 +156,8 @@ fn equal_forms(
             .map(|l| l.class)
             .max()
             .unwrap_or(NumericClass::Exact);
-        let build = |parallel| form::program(program, closed, &g.analysis.axes, &terms, parallel);
-        let found = build(false);
+        let build = |chunks| form::program(program, closed, &g.analysis.axes, &terms, chunks);
+        let found = build(Chunks::InOrder);
         if !options.chunks_of_chunks && splits_a_part(&found) {
             report.notes.push(format!(
                 "form '{}' is left out: it splits chunks again",
@@ -165,12 +166,16 @@ fn equal_forms(
             continue;
         }
         if choice.name == CHUNKWISE {
-            forms.push(Form {
-                name: CHUNKWISE_PARALLEL.to_string(),
-                program: build(true),
+            let stored = [
+                (CHUNKWISE_STATES, Chunks::Starts),
+                (CHUNKWISE_PARALLEL, Chunks::StartsAndStates),
+            ];
+            forms.extend(stored.map(|(name, chunks)| Form {
+                name: name.to_string(),
+                program: build(chunks),
                 rules: rules.clone(),
                 class,
-            });
+            }));
         }
         forms.push(Form {
             name: choice.name,

@@ -9,18 +9,28 @@ use mixc_ir::{Func, Ix, Let, Name, Output, Program, ReduceOp, Split, Stmt, T, Te
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The program that computes the roots of `closed` by `terms`. With `parallel_chunks`, what chunks add to a state is
-/// computed for all of them at once, and only the scan over chunks is sequential.
+/// What a recurrence over chunks leaves in memory for passes over all chunks at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Chunks {
+    /// Nothing: one pass goes from chunk to chunk.
+    InOrder,
+    /// The state that every chunk begins with.
+    Starts,
+    /// That, and what every chunk adds to the state: only the scan itself goes from chunk to chunk.
+    StartsAndStates,
+}
+
+/// The program that computes the roots of `closed` by `terms`.
 pub fn program(
     original: &Program,
     closed: &Closed,
     axes: &Axes,
     terms: &[T],
-    parallel_chunks: bool,
+    chunks: Chunks,
 ) -> Program {
     let mut names = Names::new(original, closed);
     let mut stored = Stored::of(axes, terms);
-    stored.chunk_states |= parallel_chunks;
+    stored.chunks = stored.chunks.max(chunks);
     let mut builder = Builder {
         axes,
         stored,
@@ -76,8 +86,8 @@ fn output(output: &Output, closed: &Closed) -> Output {
 
 /// Which subterms are materialised.
 struct Stored {
-    /// Chunk products, chunk states and the scan over them: they are reused by parallel passes.
-    chunk_states: bool,
+    /// Chunk products, chunk states and the scan over them, as far as passes over all chunks read them.
+    chunks: Chunks,
     /// The maxima of two-pass softmax.
     maxima: bool,
     done: Vec<(T, Name, Vec<Name>)>,
@@ -85,11 +95,11 @@ struct Stored {
 
 impl Stored {
     fn of(axes: &Axes, terms: &[T]) -> Stored {
-        let (mut chunk_states, mut maxima) = (false, false);
+        let (mut chunks, mut maxima) = (Chunks::InOrder, false);
         for term in terms {
             term.visit(&mut |t| match &**t {
-                Term::Scan { j, .. } => {
-                    chunk_states |= origin(axes, j) == Some(Origin::Inner(Cut::Chunk))
+                Term::Scan { j, .. } if origin(axes, j) == Some(Origin::Inner(Cut::Chunk)) => {
+                    chunks = Chunks::StartsAndStates;
                 }
                 Term::Map { f: Func::Exp, args } => {
                     if let Term::Map { f: Func::Sub, args } = &*args[0] {
@@ -101,7 +111,7 @@ impl Stored {
             });
         }
         Stored {
-            chunk_states,
+            chunks,
             maxima,
             done: vec![],
         }
@@ -112,7 +122,7 @@ impl Stored {
         let (Term::Scan { j, .. } | Term::Last { j, .. }) = term else {
             return false;
         };
-        self.chunk_states && origin(axes, j) == Some(Origin::Outer(Cut::Chunk))
+        self.chunks == Chunks::StartsAndStates && origin(axes, j) == Some(Origin::Outer(Cut::Chunk))
     }
 
     /// What to call the tensor of a subterm, if it is one.
@@ -120,6 +130,7 @@ impl Stored {
         let over =
             |names: &[Name], wanted: Origin| names.iter().any(|a| origin(axes, a) == Some(wanted));
         let inner = Origin::Inner(Cut::Chunk);
+        let states = self.chunks == Chunks::StartsAndStates;
         match &**term {
             Term::Online { axes: a, .. } if over(a, Origin::Inner(Cut::Key)) => Some("part_sum"),
             Term::Reduce {
@@ -136,12 +147,11 @@ impl Stored {
                 op: ReduceOp::Prod,
                 axes: a,
                 ..
-            } if self.chunk_states && over(a, inner) => Some("chunk_decay"),
-            Term::Last { j, .. } if self.chunk_states && origin(axes, j) == Some(inner) => {
-                Some("chunk_state")
-            }
+            } if states && over(a, inner) => Some("chunk_decay"),
+            Term::Last { j, .. } if states && origin(axes, j) == Some(inner) => Some("chunk_state"),
             Term::Scan { j, .. }
-                if self.chunk_states && origin(axes, j) == Some(Origin::Outer(Cut::Chunk)) =>
+                if self.chunks > Chunks::InOrder
+                    && origin(axes, j) == Some(Origin::Outer(Cut::Chunk)) =>
             {
                 Some("chunk_start")
             }

@@ -49,8 +49,11 @@ pub const DIRECT: &str = "direct";
 
 /// Matrix products within chunks, a state from chunk to chunk.
 pub const CHUNKWISE: &str = "chunkwise";
-/// The same, where what chunks add to the state and what they make of it are passes over all chunks at once
-/// (Yang et al. 2023, arXiv 2312.06635, section 4.3: the materialised version).
+/// The same in two passes: the first goes from chunk to chunk and stores the states they begin with, the second makes
+/// the outputs of all chunks at once (Yang et al. 2023, arXiv 2312.06635, section 4.3: the materialised version).
+pub const CHUNKWISE_STATES: &str = "chunkwise-states";
+/// In three passes: what chunks add to the state is computed for all of them at once too, and only the scan over it goes
+/// from chunk to chunk (Dao & Gu 2024, arXiv 2405.21060, section 6).
 pub const CHUNKWISE_PARALLEL: &str = "chunkwise-parallel";
 
 impl Traits {

@@ -2,7 +2,7 @@
 
 use crate::MeasureOptions;
 use mixc_cuda::{CudaError, Driver, Prepared, Session, TimingOptions};
-use mixc_launch::{Case, OutputCheck, Row, Status};
+use mixc_launch::{BufferSpec, Case, Input, OutputCheck, Row, Status};
 use std::collections::BTreeMap;
 
 /// A row, and whether the context was broken while making it.
@@ -11,19 +11,47 @@ pub struct Measured {
     pub broken: bool,
 }
 
-/// Verifies a case and then, if `timed`, measures it. `prior` says whether the case that verifies it was right;
-/// `stage` is told what begins.
+/// The inputs of the last case. Variants of one kernel come after each other and read the same values, which take
+/// longer to make than the kernels run.
+#[derive(Default)]
+pub struct LastInputs {
+    recipe: Vec<(Input, BufferSpec)>,
+    bytes: BTreeMap<usize, Vec<u8>>,
+}
+
+impl LastInputs {
+    fn of(&mut self, case: &Case) -> &BTreeMap<usize, Vec<u8>> {
+        let with_place = |input: &Input| (input.clone(), case.plan.buffers[input.buffer].clone());
+        let recipe: Vec<_> = case.inputs.iter().map(with_place).collect();
+        if self.recipe != recipe {
+            (self.recipe, self.bytes) = (recipe, case.input_bytes());
+        }
+        &self.bytes
+    }
+}
+
+/// What is to be done with a case.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    pub options: &'a MeasureOptions,
+    pub timed: bool,
+    /// Whether the case that verifies this one was right.
+    pub prior: bool,
+}
+
+/// Verifies a case and then, if it is to be timed, measures it. `stage` is told what begins.
 pub fn measure<D: Driver>(
     session: &Session<D>,
     case: &Case,
-    options: &MeasureOptions,
-    timed: bool,
-    prior: bool,
+    inputs: &mut LastInputs,
+    task: Task<'_>,
     stage: &mut dyn FnMut(&str),
 ) -> Measured {
     let mut row = Row::failed(&case.label, Status::Failed, "");
     row.error = None;
-    let ended = run(session, case, options, timed, prior, stage, &mut row);
+    stage("making inputs");
+    let inputs = inputs.of(case);
+    let ended = run(session, case, inputs, task, stage, &mut row);
     let mut broken = false;
     row.status = match ended {
         Ok(status) => status,
@@ -44,23 +72,25 @@ pub fn measure<D: Driver>(
 fn run<D: Driver>(
     session: &Session<D>,
     case: &Case,
-    options: &MeasureOptions,
-    timed: bool,
-    prior: bool,
+    inputs: &BTreeMap<usize, Vec<u8>>,
+    task: Task<'_>,
     stage: &mut dyn FnMut(&str),
     row: &mut Row,
 ) -> Result<Status, CudaError> {
     stage("loading");
+    let Task {
+        options,
+        timed,
+        prior,
+    } = task;
     let mut prepared = session.load(&case.plan)?;
-    stage("making inputs");
-    let inputs = case.input_bytes();
-    prepared.upload(&inputs)?;
+    prepared.upload(inputs)?;
     stage("running");
     prepared.poison()?;
     prepared.run_each()?;
     if options.verify {
         stage("verifying");
-        let status = verify(&prepared, case, &inputs, prior, row)?;
+        let status = verify(&prepared, case, inputs, prior, row)?;
         if status != Status::Ok {
             return Ok(status);
         }
@@ -75,7 +105,7 @@ fn run<D: Driver>(
     if timed {
         // Launches back to back can show a race that single ones did not.
         stage("verifying again");
-        let status = verify(&prepared, case, &inputs, prior, row)?;
+        let status = verify(&prepared, case, inputs, prior, row)?;
         if status != Status::Ok {
             row.timing = None;
             (row.tflops, row.gbps) = (None, None);

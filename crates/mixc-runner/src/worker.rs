@@ -1,6 +1,6 @@
 //! Working through jobs on one card.
 
-use crate::measure::measure;
+use crate::measure::{LastInputs, Task, measure};
 use crate::{Event, Request};
 use mixc_cuda::{Driver, Session};
 use mixc_launch::{BundleReader, Row, Status};
@@ -24,6 +24,7 @@ pub fn work<D: Driver>(
 ) -> Ended {
     let labels: Vec<_> = bundle.labels().cloned().collect();
     let mut right = request.right.clone();
+    let mut inputs = LastInputs::default();
     for job in &request.jobs {
         let case = job.case;
         emit(Event::Start { case });
@@ -50,9 +51,12 @@ pub fn work<D: Driver>(
         let measured = measure(
             session,
             &loaded,
-            &request.options,
-            job.timed,
-            prior,
+            &mut inputs,
+            Task {
+                options: &request.options,
+                timed: job.timed,
+                prior,
+            },
             &mut stage,
         );
         if measured.row.ok {

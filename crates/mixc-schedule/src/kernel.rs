@@ -131,7 +131,7 @@ fn bind_outputs(
                         b.packed.insert(axis.clone());
                         sides.packed_rows(roles.value(&size))
                     } else if roles.is_sequence(&size) {
-                        fitted(rows, roles.value(&size))
+                        roles.rows(rows, &size)
                     } else {
                         default.min(cols)
                     };

@@ -48,6 +48,9 @@ pub struct Request {
     pub strided: BTreeSet<Name>,
     /// Knobs by name; those not named take their default for the sizes.
     pub knobs: BTreeMap<String, i64>,
+    /// Rows that a tile of a sequence has at least, though the sequence is shorter, if the knob `rows` allows as many:
+    /// matrix instructions need them.
+    pub least_rows: usize,
 }
 
 /// Kernels to run in order.

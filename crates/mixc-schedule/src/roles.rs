@@ -25,6 +25,7 @@ pub struct Roles {
     sizes: BTreeMap<Name, i64>,
     /// Axes of packed rows: run-time sizes too.
     packed: BTreeSet<Name>,
+    least_rows: usize,
 }
 
 fn index_axes(term: &T) -> BTreeSet<Name> {
@@ -45,8 +46,8 @@ fn dims_of(ix: &Ix) -> BTreeSet<Name> {
 }
 
 impl Roles {
-    /// A size is a sequence length if an axis of it is scanned, split or normalised over, or compared or
-    /// combined with another axis.
+    /// A size is a sequence length if an axis of it is scanned, split or normalised over, compared or combined with
+    /// another axis, or numbers the rows of a matrix of scores.
     pub fn new(program: &Program, request: &Request) -> Roles {
         let mut axes: BTreeSet<Name> = program.splits.iter().map(|s| s.axis.clone()).collect();
         for stmt in &program.body {
@@ -63,9 +64,18 @@ impl Roles {
                         axes.extend(compared);
                     }
                 }
-                Term::Softmax { axes: own, .. } | Term::Online { axes: own, .. } => {
-                    axes.extend(own.iter().cloned())
+                Term::Softmax {
+                    axes: own, score, ..
                 }
+                | Term::Online {
+                    axes: own, score, ..
+                } => {
+                    axes.extend(own.iter().cloned());
+                    axes.extend(rows_of(score, own));
+                }
+                Term::Reduce {
+                    axes: own, body, ..
+                } => axes.extend(rows_of(body, own)),
                 Term::Ss { j, i, .. } | Term::Scan { j, i, .. } => {
                     axes.extend([j.clone(), i.clone()])
                 }
@@ -98,6 +108,7 @@ impl Roles {
             sequence,
             sizes: request.sizes.clone(),
             packed: BTreeSet::new(),
+            least_rows: request.least_rows,
         }
     }
 
@@ -115,6 +126,11 @@ impl Roles {
 
     pub fn value(&self, size: &Ix) -> i64 {
         size.eval_sizes(&self.sizes).unwrap_or(i64::MAX)
+    }
+
+    /// Rows of a tile of a sequence, given the most.
+    pub fn rows(&self, most: usize, size: &Ix) -> usize {
+        fitted(most, self.value(size)).max(self.least_rows.min(most))
     }
 
     /// Whether a summed axis needs a loop.
@@ -177,6 +193,30 @@ pub fn reused_axes(term: &T) -> BTreeSet<Name> {
         }
     });
     reused
+}
+
+/// The rows of scores: axes of a product whose one factor has just such an axis, and the other just one of the `columns`
+/// that a reduction goes over, besides what both are summed over.
+fn rows_of(score: &T, columns: &[Name]) -> BTreeSet<Name> {
+    let mut rows = BTreeSet::new();
+    score.visit(&mut |t| {
+        let Term::Sum { axes, factors } = &**t else {
+            return;
+        };
+        let own = |f: &T| -> Vec<Name> {
+            let inner = innermost(f).into_iter();
+            inner.filter(|a| !axes.contains(a)).collect()
+        };
+        let sides: Vec<Vec<Name>> = factors
+            .iter()
+            .map(own)
+            .filter(|own| own.len() == 1)
+            .collect();
+        let has_columns = sides.iter().any(|side| columns.contains(&side[0]));
+        let others = sides.into_iter().flatten().filter(|a| !columns.contains(a));
+        rows.extend(others.filter(|_| has_columns && !axes.is_empty()));
+    });
+    rows
 }
 
 fn innermost(term: &T) -> BTreeSet<Name> {

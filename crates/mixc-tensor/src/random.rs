@@ -4,6 +4,7 @@ use crate::Tensor;
 use mixc_ir::{DType, Kind};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rayon::prelude::*;
 
 /// How the elements of an input are chosen. All patterns stay inside the declared range.
 #[derive(
@@ -75,7 +76,7 @@ pub fn random_tensor(
     };
     let real = declaration.kind == Kind::Real;
     let constant = source.value(range, real, 1.0);
-    let mut element = || match pattern {
+    let element = |source: &mut Source| match pattern {
         Pattern::Normal => source.value(range, real, 1.0),
         Pattern::Large => source.value(range, real, 8.0),
         Pattern::Small => source.value(range, real, 1.0 / 4096.0),
@@ -84,13 +85,28 @@ pub fn random_tensor(
         Pattern::Constant => constant,
         Pattern::Edges => source.edge(range, real),
     };
-    let values: Vec<f64> = (0..shape.iter().product()).map(|_| element()).collect();
+    let count: usize = shape.iter().product();
+    // Every element takes as many words of the stream as the first, so blocks of them can start anywhere in it.
+    let begin = source.0.get_word_pos();
+    element(&mut source);
+    let words = source.0.get_word_pos() - begin;
+    let block = |at: usize| {
+        let mut source = source.clone();
+        source.0.set_word_pos(begin + (at * BLOCK) as u128 * words);
+        (at * BLOCK..count.min((at + 1) * BLOCK)).map(move |_| element(&mut source))
+    };
+    let blocks = 0..count.div_ceil(BLOCK);
+    let values: Vec<f64> = blocks.into_par_iter().flat_map_iter(block).collect();
     match Tensor::from_f64(dtype, shape, &values) {
         Ok(tensor) => tensor,
         Err(e) => panic!("bug: {e}"),
     }
 }
 
+/// Elements that one thread makes in a row.
+const BLOCK: usize = 1 << 14;
+
+#[derive(Clone)]
 struct Source(ChaCha8Rng);
 
 impl Source {
@@ -196,6 +212,22 @@ mod tests {
                     assert!(x.is_finite() || pattern == Pattern::Edges);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn blocks_continue_one_stream() {
+        let count = 2 * BLOCK + 5;
+        let declared = declared(Kind::Real, (f64::NEG_INFINITY, 0.0));
+        for pattern in [Pattern::Normal, Pattern::Edges] {
+            let all = random_tensor(&declared, &[count], DType::F64, pattern, 1, 7).to_f64();
+            let mut source = Source::new(7, "x");
+            source.value(declared.range, true, 1.0);
+            let next = |_| match pattern {
+                Pattern::Normal => source.value(declared.range, true, 1.0),
+                _ => source.edge(declared.range, true),
+            };
+            assert_eq!(all, (0..count).map(next).collect::<Vec<_>>());
         }
     }
 

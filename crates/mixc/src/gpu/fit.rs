@@ -52,16 +52,16 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let producer = knobs.remove("producer");
     let asked: BTreeSet<String> = knobs.keys().cloned().collect();
     knobs.entry("cols".to_owned()).or_insert(COLS);
-    let mut schedule = schedule_form(form, job, &knobs)?;
+    let mut schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
     if target == Target::Sm90a && is_half(job) && schedule.template.contains(STREAMING) {
         for (name, value) in WARPGROUP_TILE {
             knobs.entry(name.to_owned()).or_insert(value);
         }
-        schedule = schedule_form(form, job, &knobs)?;
+        schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
     }
     if schedule.knobs.get("pack") == Some(&1) && !asked.contains("pack") {
         knobs.insert("pack".to_owned(), SHORT);
-        schedule = schedule_form(form, job, &knobs)?;
+        schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
     }
     loop {
         let lowered = schedule.kernels.iter().map(|kernel| {
@@ -106,7 +106,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 let wide = schedule.knobs.get("cols") == Some(&COLS) && !asked.contains("cols");
                 if wide && kernels.iter().any(idle) {
                     knobs.insert("cols".to_owned(), COLS / 2);
-                    schedule = schedule_form(form, job, &knobs)?;
+                    schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
                     continue;
                 }
                 return Ok(Fitted { schedule, kernels });
@@ -115,7 +115,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 let (name, value) = smaller(&schedule.knobs, &asked).ok_or(e)?;
                 tracing::debug!(form = form.name, %target, name, value, "smaller tiles");
                 knobs.insert(name, value);
-                schedule = schedule_form(form, job, &knobs)?;
+                schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
             }
             Err(e) => return Err(e.into()),
         }
