@@ -54,6 +54,9 @@ pub struct Options {
     /// Where the target has bulk tensor copies and warpgroup products, four more warps copy tiles ahead of those that
     /// compute, and every block goes on to further grid points.
     pub producer: bool,
+    /// Two warpgroups with a producer take turns at the matrix unit, where products of one turn of a loop run into the
+    /// next.
+    pub alternate: bool,
 }
 
 /// How bulk tensor copies see a tensor.

@@ -13,6 +13,7 @@ fn config(target: Target) -> Config {
         stages: 1,
         aligned: true,
         producer: false,
+        alternate: false,
     }
 }
 

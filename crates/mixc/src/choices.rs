@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 /// Decisions. Empty means: the defaults for the sizes at hand.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choices {
-    /// Knobs by name: those of the templates (`rows`, `stream`, `C`, ...), and for GPUs `warps`, `stages` and
-    /// `producer`.
+    /// Knobs by name: those of the templates (`rows`, `stream`, `C`, ...), and for GPUs `warps`, `stages`,
+    /// `producer` and `alternate`.
     pub knobs: BTreeMap<String, i64>,
     /// How GPUs multiply f32 matrices; None takes the default. Other targets have one way.
     pub precision: Option<Precision>,
@@ -17,10 +17,11 @@ pub struct Choices {
 
 /// Knobs of kernels for GPUs, with the values that they may take: warps of a thread block that compute, tiles in
 /// flight, and whether warps of their own load them where the target can.
-pub const GPU_KNOBS: [(&str, &[i64]); 3] = [
+pub const GPU_KNOBS: [(&str, &[i64]); 4] = [
     ("warps", &[1, 2, 4, 8]),
     ("stages", &[1, 2, 3, 4]),
     ("producer", &[0, 1]),
+    ("alternate", &[0, 1]),
 ];
 
 impl Choices {

@@ -174,11 +174,18 @@ impl<'k> Lower<'k> {
             if std::ptr::eq(stmt, last) {
                 return self.keep_rows(last, carried);
             }
+            let begins = waits && self.product_of(stmt).is_some();
+            if begins {
+                self.await_turn();
+            }
             let under_way = self.flights.len();
             self.run(std::slice::from_ref(stmt))?;
             if waits && self.flights.len() > under_way {
                 waits = false;
                 self.start_deferred(last, carried)?;
+            }
+            if begins {
+                self.pass_turn();
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Lowers a placed kernel statement by statement.
 
+mod alternate;
 mod contract;
 mod deferred;
 mod expr;

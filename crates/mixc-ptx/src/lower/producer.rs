@@ -35,6 +35,7 @@ impl<'k> Lower<'k> {
         let computes = self.e.icmp(Cmp::Lt, self.thread, first);
         self.e.open_if(computes);
         self.registers_for_role(consumers, true);
+        self.begin_turns();
         self.start_turns(0);
         self.persistent(|own| own.consume())?;
         self.e.open_else();

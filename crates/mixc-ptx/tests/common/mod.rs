@@ -178,6 +178,7 @@ impl Case {
             stages: config.stages,
             aligned: aligned.map(|t| t.name.clone()).collect::<BTreeSet<_>>(),
             producer: config.producer,
+            alternate: config.stages != 2,
         }
     }
 

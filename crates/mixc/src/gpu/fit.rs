@@ -50,6 +50,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let mut knobs = choices.knobs.clone();
     let (warps, stages) = (knobs.remove("warps"), knobs.remove("stages"));
     let producer = knobs.remove("producer");
+    let alternate = knobs.remove("alternate") == Some(1);
     let asked: BTreeSet<String> = knobs.keys().cloned().collect();
     knobs.entry("cols".to_owned()).or_insert(COLS);
     let mut schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
@@ -72,6 +73,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 stages: stages.unwrap_or(STAGES).max(1) as u32,
                 aligned: aligned(kernel, job),
                 producer: producer != Some(0),
+                alternate,
             };
             options.warps = match warps {
                 Some(warps) => warps as u32,
