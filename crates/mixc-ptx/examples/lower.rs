@@ -8,7 +8,9 @@ use mixc_text::Source;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [path, target, warps, stages, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: lower KERNELS.tile TARGET WARPS STAGES [no-producer] [alternate]".into());
+        return Err(
+            "usage: lower KERNELS.tile TARGET WARPS STAGES [no-producer] [alternate]".into(),
+        );
     };
     let text = std::fs::read_to_string(path)?;
     let kernels = mixc_tile::parse_kernels(&Source::new(path, &text))

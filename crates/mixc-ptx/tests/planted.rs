@@ -403,7 +403,6 @@ fn config(target: Target, warps: u32, stages: u32) -> Config {
         aligned: true,
         // The protocol of a producer has its own tests.
         producer: false,
-        alternate: false,
     }
 }
 

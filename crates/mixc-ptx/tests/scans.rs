@@ -125,7 +125,6 @@ fn decays_stay_in_registers() {
                 stages: 2,
                 aligned: true,
                 producer: false,
-                alternate: false,
             });
             // The factors of the product and two vectors.
             let factors = 2 * 64 * 16 * 2;

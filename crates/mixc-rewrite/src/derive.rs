@@ -33,7 +33,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             sizes: BTreeMap::new(),
-            max_forms: 8,
+            max_forms: 9,
             chunks_of_chunks: true,
             device: CostModel::default(),
         }

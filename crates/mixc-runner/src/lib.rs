@@ -17,7 +17,7 @@ pub use cli::{Cli, Failure, run};
 pub use collect::Collector;
 pub use dump::{DumpError, dump_inputs};
 pub use jobs::{NoCases, select};
-pub use measure::measure;
+pub use measure::{LastInputs, Measured, Task, measure};
 pub use protocol::{Event, Job, MeasureOptions, Request};
 pub use supervise::Supervisor;
 pub use worker::{Ended, serve, work};

@@ -6,7 +6,7 @@ use common::fake::{Call, Fake, failure, working};
 use common::{RIGHT, WRONG, case};
 use mixc_cuda::{Session, Value};
 use mixc_launch::{Case, Row, Status};
-use mixc_runner::{MeasureOptions, measure};
+use mixc_runner::{LastInputs, MeasureOptions, Task, measure};
 use std::cell::Cell;
 
 const OPTIONS: MeasureOptions = MeasureOptions {
@@ -26,7 +26,12 @@ struct Outcome {
 fn run(fake: Fake, case: &Case, options: MeasureOptions, prior: bool) -> Outcome {
     let session = Session::new(fake);
     let mut stages = vec![];
-    let measured = measure(&session, case, &options, true, prior, &mut |s| {
+    let task = Task {
+        options: &options,
+        timed: true,
+        prior,
+    };
+    let measured = measure(&session, case, &mut LastInputs::default(), task, &mut |s| {
         stages.push(s.to_owned())
     });
     let timed = session.driver().take_calls().contains(&Call::Record);
@@ -55,8 +60,8 @@ fn a_right_case_is_timed() {
     assert_eq!(
         out.stages,
         [
-            "loading",
             "making inputs",
+            "loading",
             "running",
             "verifying",
             "measuring",

@@ -18,6 +18,7 @@ mod group;
 mod kernel;
 mod knobs;
 mod lower;
+mod narrow;
 mod pack;
 mod roles;
 mod sequential;
@@ -48,16 +49,16 @@ pub struct Request {
     pub strided: BTreeSet<Name>,
     /// Knobs by name; those not named take their default for the sizes.
     pub knobs: BTreeMap<String, i64>,
-    /// Rows that a tile of a sequence has at least, though the sequence is shorter, if the knob `rows` allows as many:
-    /// matrix instructions need them.
-    pub least_rows: usize,
+    /// The target multiplies matrices by instructions: tiles of sequences have at least 16 rows if the knob `rows` allows
+    /// it, and scratch that only enters 16-bit products is stored in 16 bits.
+    pub matrix_units: bool,
 }
 
 /// Kernels to run in order.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub kernels: Vec<Kernel>,
-    /// Tensors between kernels, f32, dense; shapes over dims.
+    /// Tensors between kernels, dense, f32 but for factors of 16-bit products; shapes over dims.
     pub work: Vec<TensorArg>,
     /// Sizes that are constants of the kernels: a call must have the same.
     pub static_dims: BTreeMap<Name, i64>,
@@ -96,6 +97,9 @@ pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, Schedu
         if !names.contains(&template) {
             names.push(template);
         }
+    }
+    if request.matrix_units {
+        narrow::narrow(&mut kernels);
     }
     let outputs: BTreeSet<&Name> = program.outputs.iter().map(|o| &o.name).collect();
     let mut work: Vec<TensorArg> = vec![];

@@ -452,7 +452,11 @@ fn lower_ss(
         ));
     }
     let on_i = decay.substitute(&[(j.clone(), Ix::Axis(i.clone()))].into());
-    let value = lower(b, &on_i)?;
+    // The products are over one axis more than the decays: those are computed once and not for every j.
+    let value = match &*on_i {
+        Term::Map { .. } => Expr::Elem(materialise(b, &on_i)?),
+        _ => lower(b, &on_i)?,
+    };
     let after = Expr::Call(
         Func::Lt,
         vec![Expr::Index(at(b, j)?), Expr::Index(at(b, i)?)],

@@ -9,6 +9,9 @@ const MAX_WHOLE_SUM: i64 = 1024;
 /// Largest size of an output axis that is kept whole in a tile.
 const MAX_WHOLE_OUTPUT: i64 = 512;
 
+/// Rows of matrix instructions (`mma.sync`, `m16n8k16`).
+const MATRIX_ROWS: usize = 16;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// One grid coordinate for each position.
@@ -108,7 +111,7 @@ impl Roles {
             sequence,
             sizes: request.sizes.clone(),
             packed: BTreeSet::new(),
-            least_rows: request.least_rows,
+            least_rows: if request.matrix_units { MATRIX_ROWS } else { 1 },
         }
     }
 

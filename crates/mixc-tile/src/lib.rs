@@ -27,7 +27,7 @@
 //! | [`verify`](mod@verify) | the invariants of legal kernels |
 //! | [`interpret`] | the meaning of kernels |
 //! | [`simplify`] | smaller kernels for known sizes |
-//! | [`ranges`], [`counts`] | values of indices, amounts of work |
+//! | [`ranges`], [`counts`], [`flow`] | values of indices, amounts of work, where values end up |
 //!
 //! # Numerics
 //! - Buffers hold f32. Loads convert from the tensor's element type, stores round to it (nearest even).
@@ -38,6 +38,7 @@
 //! - `contract` accumulates in f32, in any order. `reduce` by `max` ignores nothing: NaN propagates.
 
 pub mod counts;
+pub mod flow;
 mod interp;
 mod kernel;
 mod print;

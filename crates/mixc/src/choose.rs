@@ -56,7 +56,7 @@ fn candidate<'a>(
     choices: &Choices,
 ) -> Result<Candidate<'a>, Error> {
     let Target::Gpu(gpu) = target else {
-        let schedule = schedule_form(form, job, &choices.knobs, 1)?;
+        let schedule = schedule_form(form, job, &choices.knobs, false)?;
         return Ok(Candidate {
             form,
             cost: cost(&schedule, job),

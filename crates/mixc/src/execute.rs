@@ -71,7 +71,7 @@ impl Executable {
                 })
             }
             Target::Tile | Target::Cpu => {
-                let schedule = schedule_form(form, job, knobs, 1)?;
+                let schedule = schedule_form(form, job, knobs, false)?;
                 Executable::from_schedule(form, target, schedule)
             }
             Target::Gpu(gpu) => Executable::from_fitted(form, gpu::fit(form, job, *gpu, choices)?),
@@ -198,7 +198,7 @@ pub(crate) fn schedule_form(
     form: &Form,
     job: &Job,
     knobs: &BTreeMap<String, i64>,
-    least_rows: usize,
+    matrix_units: bool,
 ) -> Result<Schedule, Error> {
     let inputs = job
         .tensors
@@ -228,7 +228,7 @@ pub(crate) fn schedule_form(
         absent: job.absent.clone(),
         strided: strided.collect(),
         knobs: own,
-        least_rows,
+        matrix_units,
     };
     // A mistake of ours in one form must not take the other forms away from the user.
     let scheduled = catch_unwind(AssertUnwindSafe(|| schedule(&form.program, &request)));

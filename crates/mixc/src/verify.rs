@@ -205,7 +205,7 @@ fn points(
             .flat_map(|(name, values)| values.iter().map(move |v| (name.to_owned(), *v)));
         points.extend(all.cycle().nth(turn).map(|point| BTreeMap::from([point])));
     }
-    let Ok(schedule) = schedule_form(form, job, &BTreeMap::new(), 1) else {
+    let Ok(schedule) = schedule_form(form, job, &BTreeMap::new(), false) else {
         return points;
     };
     let knobs: Vec<(&String, &i64)> = schedule.knobs.iter().collect();

@@ -114,7 +114,8 @@ fn few_heads_get_a_pass_over_all_chunks_at_once() {
     for target in ["sm_80", "sm_90a"] {
         let none = Choices::default();
         let (form, _) = best("linear_attention", shape, target, &none, |_| ());
-        assert_eq!(form, "chunkwise-parallel", "{target}");
+        let all_at_once = ["chunkwise-states", "chunkwise-parallel"];
+        assert!(all_at_once.contains(&form.as_str()), "{target}: {form}");
     }
 }
 

@@ -272,12 +272,17 @@ impl<'k> Lower<'k> {
         if persistent.is_some() {
             threads += producer::PRODUCERS;
         }
-        // Split f32 products need many registers, and ptxas would rather spill than give up an occupancy
-        // that they do not profit from.
+        // ptxas would rather spill than give up an occupancy that the kernel does not profit from: that of split f32
+        // products, or one that shared memory does not allow.
+        let limits = self.options.target.limits();
+        let shared = self.placement.shared_bytes as u32 + producer::RESERVED_SHARED;
+        let held = (limits.shared_per_sm / shared).max(1);
+        let all_registers = held * threads * 256 <= limits.registers_per_sm;
         let bound = match self.accuracy {
             // Registers can only move between roles if ptxas knows how many there are.
             _ if let Some(blocks) = persistent => format!(", nvvm.minctasm = {blocks} : i32"),
             Accuracy::Full => ", nvvm.minctasm = 1 : i32".to_owned(),
+            Accuracy::Fast if all_registers => format!(", nvvm.minctasm = {held} : i32"),
             Accuracy::Fast => String::new(),
         };
         let mlir = format!(

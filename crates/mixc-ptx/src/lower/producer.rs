@@ -22,7 +22,7 @@ pub(super) const CONSUMER_BARRIER: i32 = 1;
 /// of a thread has at most 255).
 const REGISTERS: u32 = 65536;
 /// Shared memory that the system takes for every block (CUDA C++ Programming Guide, "Compute Capability 9.0").
-const RESERVED_SHARED: u32 = 1024;
+pub(super) const RESERVED_SHARED: u32 = 1024;
 const FEWEST_REGISTERS: u32 = 40;
 const MOST_REGISTERS: u32 = 240;
 

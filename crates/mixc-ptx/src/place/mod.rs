@@ -215,6 +215,15 @@ pub fn suggested_warps(kernel: &Kernel, options: &Options) -> u32 {
 /// Warps for which the results of all products that live at a time take at most half of a thread's registers: 4, or
 /// 8 for larger tiles.
 fn usual_warps(kernel: &Kernel) -> u32 {
+    if result_elements(kernel) > 128 * 128 {
+        8
+    } else {
+        4
+    }
+}
+
+/// Elements of the results of all products that live at a time.
+pub fn result_elements(kernel: &Kernel) -> usize {
     // Loops over whole and over ragged blocks hold the same tiles under different names, one after the other.
     let together = |stmt: &Stmt| -> usize {
         let mut results: Vec<usize> = vec![];
@@ -230,8 +239,7 @@ fn usual_warps(kernel: &Kernel) -> u32 {
         let elements = |buf: &usize| kernel.bufs[*buf].shape.iter().product::<usize>();
         results.iter().map(elements).sum()
     };
-    let most = kernel.body.iter().map(together).max().unwrap_or(0);
-    if most > 128 * 128 { 8 } else { 4 }
+    kernel.body.iter().map(together).max().unwrap_or(0)
 }
 
 /// Rows that collide in no bank when eight of them are read at the same chunk: either the number of
@@ -271,7 +279,7 @@ fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize, panels: bool) -> S
 }
 
 /// 16 bits where that loses nothing (loaded from such tensors), or where all readers are matrix products in that type: then
-/// in two parts, but for weights. Readers of a copy of registers are given, the others find what they need in the registers.
+/// in two parts, but for weights and on the way to outputs. Readers of a copy of registers are given, the others find what they need in the registers.
 fn element(
     kernel: &Kernel,
     products: &HashMap<Key, Product>,
@@ -309,7 +317,11 @@ fn element(
         read_by = readers.to_vec();
     }
     let first = read_by.first().copied().flatten();
-    let parts = !products::are_weights(kernel, mixc_tile::BufId(buf as u32));
+    let lasting = products.values().any(|p| {
+        let factors = [p.rows.buf, p.columns.buf];
+        !p.passing && factors.iter().any(|b| visit::index(*b) == buf)
+    });
+    let parts = lasting && !products::are_weights(kernel, mixc_tile::BufId(buf as u32));
     match first {
         Some(Unit::Bf16) if read_by.iter().all(|u| *u == first) => (Elem::Bf16, parts),
         Some(Unit::F16) if read_by.iter().all(|u| *u == first) => (Elem::F16, parts),

@@ -41,6 +41,8 @@ pub(crate) struct Product {
     pub accumulate: bool,
     /// Rows that were computed go in as a rounded part and what it leaves, two 16-bit numbers.
     pub split_rows: bool,
+    /// The result goes to outputs alone: rounding a factor is like rounding the output.
+    pub passing: bool,
     /// How warpgroups compute it together, if they do.
     pub warpgroup: Option<super::Warpgroup>,
 }
@@ -66,10 +68,13 @@ pub(crate) fn choose(kernel: &Kernel, options: &Options) -> HashMap<Key, Product
         }
     });
     orient::orient(kernel, options, &mut found);
+    let passing = mixc_tile::flow::passing(kernel);
     for (_, product) in &mut found {
         product.unit = unit(kernel, options, product);
+        product.passing = passing.contains(&product.dst.buf);
         product.split_rows = product.unit.is_half()
             && is_computed(kernel, &product.rows)
+            && !product.passing
             && !are_weights(kernel, product.rows.buf);
     }
     found.into_iter().collect()
@@ -115,6 +120,7 @@ pub(super) fn split(stmt: &Stmt) -> Option<Product> {
         dst: dst.clone(),
         accumulate: *accumulate,
         split_rows: false,
+        passing: false,
         warpgroup: None,
     })
 }

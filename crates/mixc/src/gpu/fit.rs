@@ -4,7 +4,7 @@ use super::model;
 use crate::execute::schedule_form;
 use crate::{Choices, Error, Form, Job};
 use mixc_ir::DType;
-use mixc_ptx::{LowerError, Options, PtxKernel, Target, suggested_warps};
+use mixc_ptx::{LowerError, Options, PtxKernel, Target, result_elements, suggested_warps};
 use mixc_schedule::Schedule;
 use mixc_tile::{Kernel, TensorArg, Usage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,14 @@ const ALONE_STAGES: u32 = 4;
 /// Tiles of two warpgroups: 64 rows each, and a block of the streamed axis that keeps the matrix unit busy for as long as
 /// the other one takes for its elementwise work (Shah et al. 2024, arXiv 2407.08608, section 3.3).
 const WARPGROUP_TILE: [(&str, i64); 2] = [("rows", 128), ("stream", 128)];
-/// The template that [`WARPGROUP_TILE`] is for.
+/// Tiles for `mma.sync`, the first that fits: each of four warps has 32 rows, so that what it reads of a streamed tile
+/// serves two rows of instructions. With 16 rows shared memory is slower than the matrix unit (Dao 2023, arXiv
+/// 2307.08691, section 3.3).
+const WARP_TILES: [(i64, i64); 2] = [(128, 64), (128, 32)];
+const WARP_TILE_WARPS: i64 = 4;
+/// Registers of a thread that results may take there: the rest is for factors, words of weights and addresses.
+const RESULT_REGISTERS: usize = 160;
+/// The template that these tiles are for.
 const STREAMING: &str = "streaming";
 
 fn is_half(job: &Job) -> bool {
@@ -53,16 +60,27 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let alternate = knobs.remove("alternate") == Some(1);
     let asked: BTreeSet<String> = knobs.keys().cloned().collect();
     knobs.entry("cols".to_owned()).or_insert(COLS);
-    let mut schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
+    let mut schedule = schedule_form(form, job, &knobs, true)?;
     if target == Target::Sm90a && is_half(job) && schedule.template.contains(STREAMING) {
         for (name, value) in WARPGROUP_TILE {
             knobs.entry(name.to_owned()).or_insert(value);
         }
-        schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
+        schedule = schedule_form(form, job, &knobs, true)?;
+    }
+    let mut warps = warps;
+    if matches!(target, Target::Sm80 | Target::Sm100a)
+        && is_half(job)
+        && schedule.template.contains(STREAMING)
+        && warps.is_none()
+        && asked.is_disjoint(&["rows", "stream"].map(String::from).into())
+        && let Some((tall, tile)) = tall_tiles(form, job, &knobs)?
+    {
+        (schedule, knobs) = (tall, tile);
+        warps = Some(WARP_TILE_WARPS);
     }
     if schedule.knobs.get("pack") == Some(&1) && !asked.contains("pack") {
         knobs.insert("pack".to_owned(), SHORT);
-        schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
+        schedule = schedule_form(form, job, &knobs, true)?;
     }
     loop {
         let lowered = schedule.kernels.iter().map(|kernel| {
@@ -90,7 +108,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 return lower(kernel, options, stages.is_some());
             }
             // A block that has a multiprocessor to itself loads as far ahead as its memory goes.
-            if alone && stages.is_none() {
+            if (alone || few) && stages.is_none() {
                 options.stages = ALONE_STAGES;
                 return lower(kernel, options, false);
             }
@@ -108,7 +126,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 let wide = schedule.knobs.get("cols") == Some(&COLS) && !asked.contains("cols");
                 if wide && kernels.iter().any(idle) {
                     knobs.insert("cols".to_owned(), COLS / 2);
-                    schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
+                    schedule = schedule_form(form, job, &knobs, true)?;
                     continue;
                 }
                 return Ok(Fitted { schedule, kernels });
@@ -117,11 +135,30 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 let (name, value) = smaller(&schedule.knobs, &asked).ok_or(e)?;
                 tracing::debug!(form = form.name, %target, name, value, "smaller tiles");
                 knobs.insert(name, value);
-                schedule = schedule_form(form, job, &knobs, SHORT as usize)?;
+                schedule = schedule_form(form, job, &knobs, true)?;
             }
             Err(e) => return Err(e.into()),
         }
     }
+}
+
+/// The schedule with the first of [`WARP_TILES`] whose results leave enough registers, and its knobs.
+fn tall_tiles(
+    form: &Form,
+    job: &Job,
+    knobs: &BTreeMap<String, i64>,
+) -> Result<Option<(Schedule, BTreeMap<String, i64>)>, Error> {
+    let threads = 32 * WARP_TILE_WARPS as usize;
+    for (rows, stream) in WARP_TILES {
+        let mut knobs = knobs.clone();
+        knobs.extend([("rows".to_owned(), rows), ("stream".to_owned(), stream)]);
+        let schedule = schedule_form(form, job, &knobs, true)?;
+        let fits = |k: &Kernel| result_elements(k) <= RESULT_REGISTERS * threads;
+        if schedule.kernels.iter().all(fits) {
+            return Ok(Some((schedule, knobs)));
+        }
+    }
+    Ok(None)
 }
 
 /// Points of a kernel's grid.

@@ -97,12 +97,14 @@ const CACHE_BYTES_PER_CLOCK: f64 = 5120.0;
 /// What warps by themselves (`mma.sync`) reach of the matrix unit of sm_90, which is made for warpgroups (Luo et al. 2024,
 /// arXiv 2402.13499).
 const WARPS_OF_HOPPER: f64 = 0.629;
-/// Assumed: a statement of a block. Most work on registers and need no barrier before the next one.
-const STATEMENT_SECONDS: f64 = 4e-8;
+/// A statement of a block that has its multiprocessor to itself: what recurrences over chunks took on an H200
+/// (benches/results/gpu.md), where each statement waits for the one before.
+const STATEMENT_SECONDS: f64 = 1.2e-7;
 /// Assumed: one launch after another.
 const LAUNCH_SECONDS: f64 = 4e-6;
-/// Assumed registers of a thread. The choice of a form must not depend on whether ptxas is installed.
-const REGISTERS: u32 = 128;
+/// Assumed registers of a thread, with products and without. The choice of a form must not depend on whether ptxas is
+/// installed.
+const REGISTERS: [u32; 2] = [128, 64];
 
 impl Card {
     fn special_rate(&self) -> f64 {
@@ -173,7 +175,7 @@ pub fn predict(
     let blocks = counts.grid_points;
     let footprint = Footprint {
         threads: lowered.kernel.threads,
-        registers: REGISTERS,
+        registers: REGISTERS[usize::from(counts.contract_fmas == 0)],
         shared: lowered.kernel.shared_bytes,
     };
     let held = Limits::of(target.chip()).map_or(1, |l| occupancy(l, &footprint).blocks);

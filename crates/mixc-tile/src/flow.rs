@@ -1,0 +1,190 @@
+//! Where values of buffers end up.
+
+use crate::{Access, BufId, Expr, Kernel, LoadIx, Stmt, TensorArg, Usage};
+use mixc_ir::{DType, Name};
+use std::collections::BTreeSet;
+
+/// The buffers whose values go to 16-bit outputs and nowhere else: every statement that reads one makes another such
+/// buffer or stores to such an output, and no loop carries one from turn to turn.
+///
+/// What is rounded in such a buffer is rounded once more in front of a result, while what is rounded in a state stays
+/// in everything that comes after it.
+pub fn passing(kernel: &Kernel) -> BTreeSet<BufId> {
+    let mut lasting: BTreeSet<BufId> = BTreeSet::new();
+    carried(&kernel.body, false, &mut lasting);
+    let mut stmts = vec![];
+    flatten(&kernel.body, &mut stmts);
+    let is_output = |name: &Name| {
+        let half = |t: &TensorArg| matches!(t.dtype, DType::Bf16 | DType::F16);
+        let same = |t: &&TensorArg| t.name == *name;
+        let tensor = kernel.tensors.iter().find(same);
+        tensor.is_some_and(|t| t.usage == Usage::Out && half(t))
+    };
+    loop {
+        let before = lasting.len();
+        for stmt in &stmts {
+            let ends_well = match stmt {
+                // What decides where something is read is more than a value.
+                Stmt::Load { .. } => false,
+                Stmt::Store { tensor, .. } => is_output(tensor),
+                other => written(other).is_none_or(|dst| !lasting.contains(&dst.buf)),
+            };
+            if !ends_well {
+                lasting.extend(reads(stmt).iter().map(|a| a.buf));
+            }
+        }
+        if lasting.len() == before {
+            break;
+        }
+    }
+    let all = (0..kernel.bufs.len()).map(|n| BufId(n as u32));
+    all.filter(|buf| !lasting.contains(buf)).collect()
+}
+
+/// Buffers that a turn of a loop reads before it writes them anew.
+fn carried(body: &[Stmt], in_loop: bool, found: &mut BTreeSet<BufId>) {
+    let mut anew: BTreeSet<BufId> = BTreeSet::new();
+    for stmt in body {
+        match stmt {
+            Stmt::For { body, .. } => carried(body, true, found),
+            Stmt::If {
+                then, otherwise, ..
+            } => {
+                carried(then, in_loop, found);
+                carried(otherwise, in_loop, found);
+            }
+            _ => {
+                let Some(dst) = written(stmt) else { continue };
+                let reads_itself = adds(stmt) || reads(stmt).iter().any(|a| a.buf == dst.buf);
+                if !reads_itself {
+                    anew.insert(dst.buf);
+                } else if in_loop && !anew.contains(&dst.buf) {
+                    found.insert(dst.buf);
+                }
+            }
+        }
+    }
+}
+
+fn flatten<'k>(body: &'k [Stmt], found: &mut Vec<&'k Stmt>) {
+    for stmt in body {
+        found.push(stmt);
+        match stmt {
+            Stmt::For { body, .. } => flatten(body, found),
+            Stmt::If {
+                then, otherwise, ..
+            } => {
+                flatten(then, found);
+                flatten(otherwise, found);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Every statement of a body, loops before what is in them.
+pub fn statements(kernel: &Kernel) -> Vec<&Stmt> {
+    let mut found = vec![];
+    flatten(&kernel.body, &mut found);
+    found
+}
+
+fn adds(stmt: &Stmt) -> bool {
+    matches!(
+        stmt,
+        Stmt::Reduce {
+            accumulate: true,
+            ..
+        } | Stmt::Contract {
+            accumulate: true,
+            ..
+        }
+    )
+}
+
+/// What a statement writes in a buffer.
+pub fn written(stmt: &Stmt) -> Option<&Access> {
+    match stmt {
+        Stmt::Load { dst, .. }
+        | Stmt::Map { dst, .. }
+        | Stmt::Scan { dst, .. }
+        | Stmt::Reduce { dst, .. }
+        | Stmt::Contract { dst, .. } => Some(dst),
+        Stmt::For { .. } | Stmt::If { .. } | Stmt::Store { .. } => None,
+    }
+}
+
+/// What a statement reads from buffers.
+pub fn reads(stmt: &Stmt) -> Vec<&Access> {
+    let mut found = vec![];
+    match stmt {
+        Stmt::For { .. } | Stmt::If { .. } => {}
+        Stmt::Load { index, .. } => found.extend(index.iter().filter_map(|ix| match ix {
+            LoadIx::Gather(access) => Some(access),
+            LoadIx::Ix(_) => None,
+        })),
+        Stmt::Store { src: expr, .. }
+        | Stmt::Map { expr, .. }
+        | Stmt::Scan { expr, .. }
+        | Stmt::Reduce { expr, .. } => elements(expr, &mut found),
+        Stmt::Contract { a, b, .. } => found.extend([a, b]),
+    }
+    found
+}
+
+fn elements<'e>(expr: &'e Expr, found: &mut Vec<&'e Access>) {
+    match expr {
+        Expr::Const(_) | Expr::Scalar(_) | Expr::Index(_) => {}
+        Expr::Elem(access) => found.push(access),
+        Expr::Add(a, b) | Expr::Mul(a, b) => {
+            elements(a, found);
+            elements(b, found);
+        }
+        Expr::Call(_, args) => args.iter().for_each(|a| elements(a, found)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mixc_text::Source;
+
+    #[test]
+    fn a_state_lasts_and_what_is_made_of_it_passes() {
+        let kernel = crate::parse_kernel(&Source::new(
+            "kernel",
+            "kernel k(dims: T) {
+               in k: bf16 [$T, 16] unit
+               in v: bf16 [$T, 16] unit
+               out o: bf16 [$T, 16] unit
+               work w: f32 [$T, 16] unit
+               shared state: [16, 16]
+               shared kc: [16, 16]
+               shared vc: [16, 16]
+               shared weights: [16, 16]
+               shared sum: [16, 16]
+               shared kept: [16, 16]
+               grid one < 1
+               map [a < 16, e < 16] state[a, e] = 0.0
+               for t0 in 0 .. $T / 16 {
+                 load [a < 16, t < 16] kc[a, t] <- k[t0 * 16 + t, a]
+                 load [e < 16, t < 16] vc[e, t] <- v[t0 * 16 + t, e]
+                 map [a < 16, t < 16] weights[a, t] = 2.0 * kc[a, t]
+                 map [a < 16, t < 16] kept[a, t] = 3.0 * kc[a, t]
+                 contract [e < 16, t < 16, a < 16] sum[e, t] = state[a, e] * weights[a, t]
+                 contract [e < 16, t < 16, a < 16] sum[e, t] (+)= vc[a, e] * weights[a, t]
+                 store [t < 16, e < 16] o[t0 * 16 + t, e] <- sum[e, t]
+                 contract [a < 16, e < 16, t < 16] state[a, e] (+)= kept[a, t] * vc[e, t]
+               }
+               store [a < 16, e < 16] w[a, e] <- state[a, e]
+             }",
+        ))
+        .unwrap();
+        let passing: Vec<&str> = passing(&kernel)
+            .into_iter()
+            .map(|buf| &*kernel.bufs[buf.0 as usize].name)
+            .collect();
+        // A state is read on the way to outputs too, but it is carried.
+        assert_eq!(passing, ["weights", "sum"]);
+    }
+}
