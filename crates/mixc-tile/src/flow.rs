@@ -1,14 +1,14 @@
 //! Where values of buffers end up.
 
 use crate::{Access, BufId, Expr, Kernel, LoadIx, Stmt, TensorArg, Usage};
-use mixc_ir::{DType, Name};
+use mixc_ir::{DType, Func, Name};
 use std::collections::BTreeSet;
 
 /// The buffers whose values go to 16-bit outputs and nowhere else: every statement that reads one makes another such
-/// buffer or stores to such an output, and no loop carries one from turn to turn.
+/// buffer or stores to such an output, linearly, and no loop carries one from turn to turn.
 ///
 /// What is rounded in such a buffer is rounded once more in front of a result, while what is rounded in a state stays
-/// in everything that comes after it.
+/// in everything that comes after it, and a quotient can make more of it.
 pub fn passing(kernel: &Kernel) -> BTreeSet<BufId> {
     let mut lasting: BTreeSet<BufId> = BTreeSet::new();
     carried(&kernel.body, false, &mut lasting);
@@ -31,6 +31,13 @@ pub fn passing(kernel: &Kernel) -> BTreeSet<BufId> {
             };
             if !ends_well {
                 lasting.extend(reads(stmt).iter().map(|a| a.buf));
+            }
+            if let Stmt::Store { src: expr, .. }
+            | Stmt::Map { expr, .. }
+            | Stmt::Scan { expr, .. }
+            | Stmt::Reduce { expr, .. } = stmt
+            {
+                bent(expr, &mut lasting);
             }
         }
         if lasting.len() == before {
@@ -130,6 +137,25 @@ pub fn reads(stmt: &Stmt) -> Vec<&Access> {
         Stmt::Contract { a, b, .. } => found.extend([a, b]),
     }
     found
+}
+
+/// Buffers that an expression does not depend on linearly.
+fn bent(expr: &Expr, found: &mut BTreeSet<BufId>) {
+    match expr {
+        Expr::Const(_) | Expr::Scalar(_) | Expr::Index(_) | Expr::Elem(_) => {}
+        Expr::Add(a, b) | Expr::Mul(a, b) => {
+            bent(a, found);
+            bent(b, found);
+        }
+        Expr::Call(Func::Neg | Func::Sub, args) => args.iter().for_each(|a| bent(a, found)),
+        Expr::Call(f, args) => {
+            let linear = if *f == Func::Select { 1 } else { args.len() };
+            let mut inside = vec![];
+            args[..linear].iter().for_each(|a| elements(a, &mut inside));
+            found.extend(inside.iter().map(|a| a.buf));
+            args[linear..].iter().for_each(|a| bent(a, found));
+        }
+    }
 }
 
 fn elements<'e>(expr: &'e Expr, found: &mut Vec<&'e Access>) {

@@ -233,8 +233,9 @@ pub(crate) type Limits = BTreeMap<Name, f64>;
 /// f32: the largest of 1e-5, eight times what perturbing every input in its last place does to the
 /// exact result (no algorithm in f32 can be better than the problem's condition allows), and twice the
 /// error of the definition evaluated with every operation rounded to f32.
-/// bf16, f16: twice the error of the plain computation in that type, and the f32 limit on top. What one rounding can
-/// do is always allowed: of a few numbers the plain computation may happen to hit.
+/// bf16, f16: twice the error of the plain computation in that type, and the f32 limit on top. What two roundings can
+/// do, one of a factor of a product and one of the output, is always allowed: of a few numbers the plain computation may
+/// happen to hit.
 /// f32 multiplied in tf32: the same with every operation rounded to tf32.
 pub(crate) fn limits(
     program: &Program,
@@ -263,7 +264,7 @@ pub(crate) fn limits(
         let f32_limit =
             f64::max(1e-5, 8.0 * finite(condition)).max(2.0 * finite(error(stepwise.as_ref())));
         let plain = naive.as_ref().and_then(|n| n.get(name)).map(as_tensor);
-        let own = (2.0 * error(plain.as_ref())).max(rounding(job.dtype));
+        let own = (2.0 * error(plain.as_ref())).max(2.0 * rounding(job.dtype));
         (
             name.clone(),
             if own.is_finite() {
