@@ -88,7 +88,7 @@ fn bind_outputs(
     sides: Sides,
 ) {
     let Sides { rows, cols, .. } = sides;
-    let columns = sequence.and_then(|s| independent_columns(b.program, outs, s, roles));
+    let columns = sequence.map_or(vec![], |s| independent_columns(b.program, outs, s, roles));
     let mut seen: BTreeSet<Name> = BTreeSet::new();
     for out in outs {
         for axis in &out.axes {
@@ -113,7 +113,7 @@ fn bind_outputs(
                 }
                 // Chunks are bound where the position of the chunk is known.
                 Role::Whole(_) if b.program.splits.iter().any(|s| s.inner == *axis) => {}
-                Role::Whole(extent) if columns.as_ref() == Some(axis) && extent > cols => {
+                Role::Whole(extent) if columns.contains(axis) && extent > cols => {
                     bind_blocks(b, axis, cols, extent);
                 }
                 Role::Whole(extent) => b.bind(
@@ -157,23 +157,24 @@ fn bind_outputs(
     }
 }
 
-/// The last axis that all outputs of a recurrence have besides the sequence: states are independent
-/// along it, so parts of it can be computed side by side.
+/// The axes that all outputs of a recurrence have besides the sequence: states are independent along them, so parts
+/// can be computed side by side.
 fn independent_columns(
     program: &Program,
     outs: &[Out],
     sequence: &Name,
     roles: &Roles,
-) -> Option<Name> {
-    let first = outs.first()?;
+) -> Vec<Name> {
+    let Some(first) = outs.first() else {
+        return vec![];
+    };
     let shared = |axis: &Name| outs.iter().all(|o| o.axes.contains(axis));
     let part = |axis: &Name| program.splits.iter().any(|s| s.inner == *axis);
     let whole = |axis: &Name| matches!(role(program, roles, first, axis), Role::Whole(_));
-    first
-        .axes
-        .iter()
-        .rfind(|a| *a != sequence && shared(a) && !part(a) && whole(a))
+    let axes = first.axes.iter();
+    axes.filter(|a| *a != sequence && shared(a) && !part(a) && whole(a))
         .cloned()
+        .collect()
 }
 
 /// Tiles of `block` positions of an axis whose size is known, one grid coordinate for each.

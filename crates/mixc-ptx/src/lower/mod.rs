@@ -277,12 +277,14 @@ impl<'k> Lower<'k> {
         let limits = self.options.target.limits();
         let shared = self.placement.shared_bytes as u32 + producer::RESERVED_SHARED;
         let held = (limits.shared_per_sm / shared).max(1);
-        let all_registers = held * threads * 256 <= limits.registers_per_sm;
+        let each = limits.registers_per_sm / (held * threads);
+        // A kernel without products needs few; one with products may need more than its share.
+        let own_share = each >= 256 || (each > 64 && self.placement.products.is_empty());
         let bound = match self.accuracy {
             // Registers can only move between roles if ptxas knows how many there are.
             _ if let Some(blocks) = persistent => format!(", nvvm.minctasm = {blocks} : i32"),
             Accuracy::Full => ", nvvm.minctasm = 1 : i32".to_owned(),
-            Accuracy::Fast if all_registers => format!(", nvvm.minctasm = {held} : i32"),
+            Accuracy::Fast if own_share => format!(", nvvm.minctasm = {held} : i32"),
             Accuracy::Fast => String::new(),
         };
         let mlir = format!(

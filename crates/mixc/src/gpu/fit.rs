@@ -25,21 +25,30 @@ pub struct Lowered {
     pub stages: u32,
 }
 
-/// Columns of a recurrent state in one tile: the others go to other processors.
+/// Columns of a recurrent state in one tile: the others go to other processors. Half as many on multiprocessors with
+/// half of the shared memory.
 const COLS: i64 = 64;
+
+fn columns(target: Target) -> i64 {
+    if target == Target::Sm89 {
+        COLS / 2
+    } else {
+        COLS
+    }
+}
 const STAGES: i64 = 2;
 const ALONE_STAGES: u32 = 4;
+/// Blocks of a multiprocessor that wait for their loads at the same time; more hide each other's waits.
+const MOST_AT_ONCE: usize = 4;
 /// Tiles of two warpgroups: 64 rows each, and a block of the streamed axis that keeps the matrix unit busy for as long as
 /// the other one takes for its elementwise work (Shah et al. 2024, arXiv 2407.08608, section 3.3).
 const WARPGROUP_TILE: [(&str, i64); 2] = [("rows", 128), ("stream", 128)];
-/// Tiles for `mma.sync`, the first that fits: each of four warps has 32 rows, so that what it reads of a streamed tile
-/// serves two rows of instructions. With 16 rows shared memory is slower than the matrix unit (Dao 2023, arXiv
-/// 2307.08691, section 3.3).
-const WARP_TILES: [(i64, i64); 2] = [(128, 64), (128, 32)];
-const WARP_TILE_WARPS: i64 = 4;
-/// Registers of a thread that results may take there: the rest is for factors, words of weights and addresses.
-const RESULT_REGISTERS: usize = 160;
-/// The template that these tiles are for.
+/// Registers of a thread for the results of products that live at a time, with warpgroups and without: factors, weights
+/// and addresses need the others.
+const RESULT_REGISTERS: [usize; 2] = [128, 112];
+/// A streamed block is not made shorter than this for them.
+const SHORTEST_STREAM: i64 = 32;
+/// The template that [`WARPGROUP_TILE`] is for.
 const STREAMING: &str = "streaming";
 
 fn is_half(job: &Job) -> bool {
@@ -59,24 +68,14 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let producer = knobs.remove("producer");
     let alternate = knobs.remove("alternate") == Some(1);
     let asked: BTreeSet<String> = knobs.keys().cloned().collect();
-    knobs.entry("cols".to_owned()).or_insert(COLS);
+    let cols = columns(target);
+    knobs.entry("cols".to_owned()).or_insert(cols);
     let mut schedule = schedule_form(form, job, &knobs, true)?;
     if target == Target::Sm90a && is_half(job) && schedule.template.contains(STREAMING) {
         for (name, value) in WARPGROUP_TILE {
             knobs.entry(name.to_owned()).or_insert(value);
         }
         schedule = schedule_form(form, job, &knobs, true)?;
-    }
-    let mut warps = warps;
-    if matches!(target, Target::Sm80 | Target::Sm100a)
-        && is_half(job)
-        && schedule.template.contains(STREAMING)
-        && warps.is_none()
-        && asked.is_disjoint(&["rows", "stream"].map(String::from).into())
-        && let Some((tall, tile)) = tall_tiles(form, job, &knobs)?
-    {
-        (schedule, knobs) = (tall, tile);
-        warps = Some(WARP_TILE_WARPS);
     }
     if schedule.knobs.get("pack") == Some(&1) && !asked.contains("pack") {
         knobs.insert("pack".to_owned(), SHORT);
@@ -107,8 +106,12 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 options.producer = false;
                 return lower(kernel, options, stages.is_some());
             }
-            // A block that has a multiprocessor to itself loads as far ahead as its memory goes.
-            if (alone || few) && stages.is_none() {
+            // Blocks that all run at once load as far ahead as their memory goes.
+            let each = points.div_ceil(model::card(target).multiprocessors as usize);
+            let memory = target.limits().shared_per_sm as usize;
+            let deep = 2 * lowered.kernel.shared_bytes as usize;
+            let at_once = few || each <= MOST_AT_ONCE && each * deep <= memory;
+            if (alone || at_once) && stages.is_none() {
                 options.stages = ALONE_STAGES;
                 return lower(kernel, options, false);
             }
@@ -123,9 +126,24 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                     let card = model::card(target).multiprocessors as usize;
                     lone && points(&k.kernel, job).saturating_mul(2) <= card
                 };
-                let wide = schedule.knobs.get("cols") == Some(&COLS) && !asked.contains("cols");
+                let wide = schedule.knobs.get("cols") == Some(&cols) && !asked.contains("cols");
                 if wide && kernels.iter().any(idle) {
-                    knobs.insert("cols".to_owned(), COLS / 2);
+                    knobs.insert("cols".to_owned(), cols / 2);
+                    schedule = schedule_form(form, job, &knobs, true)?;
+                    continue;
+                }
+                let crowded = |(kernel, lowered): (&Kernel, &Lowered)| {
+                    let registers = RESULT_REGISTERS[usize::from(!lowered.kernel.warpgroups)];
+                    result_elements(kernel) > registers * 32 * lowered.kernel.warps as usize
+                };
+                let stream = schedule.knobs.get("stream").copied().unwrap_or(0);
+                if is_half(job)
+                    && stream > SHORTEST_STREAM
+                    && !asked.contains("stream")
+                    && schedule.template.contains(STREAMING)
+                    && schedule.kernels.iter().zip(&kernels).any(crowded)
+                {
+                    knobs.insert("stream".to_owned(), stream / 2);
                     schedule = schedule_form(form, job, &knobs, true)?;
                     continue;
                 }
@@ -140,25 +158,6 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
             Err(e) => return Err(e.into()),
         }
     }
-}
-
-/// The schedule with the first of [`WARP_TILES`] whose results leave enough registers, and its knobs.
-fn tall_tiles(
-    form: &Form,
-    job: &Job,
-    knobs: &BTreeMap<String, i64>,
-) -> Result<Option<(Schedule, BTreeMap<String, i64>)>, Error> {
-    let threads = 32 * WARP_TILE_WARPS as usize;
-    for (rows, stream) in WARP_TILES {
-        let mut knobs = knobs.clone();
-        knobs.extend([("rows".to_owned(), rows), ("stream".to_owned(), stream)]);
-        let schedule = schedule_form(form, job, &knobs, true)?;
-        let fits = |k: &Kernel| result_elements(k) <= RESULT_REGISTERS * threads;
-        if schedule.kernels.iter().all(fits) {
-            return Ok(Some((schedule, knobs)));
-        }
-    }
-    Ok(None)
 }
 
 /// Points of a kernel's grid.
