@@ -20,7 +20,7 @@ mod target;
 mod visit;
 
 pub use lower::lower;
-pub use place::{result_elements, suggested_warps};
+pub use place::{live_elements, suggested_warps};
 pub use target::{Limits, Target};
 
 use mixc_ir::{Ix, Name};

@@ -285,7 +285,7 @@ pub fn bind_chunks(
 /// A decay between blocks needs rows and streamed positions in blocks of one size; short axes need
 /// no longer block than they have positions.
 fn fit_stream_block(b: &mut Builder, terms: &[T], roles: &Roles) {
-    let (mut longest, mut row) = (0, None);
+    let (mut longest, mut row, mut beside) = (0, None, 1);
     for term in terms {
         term.visit(&mut |t| {
             if let Term::Sum { axes, .. } | Term::Reduce { axes, .. } | Term::Online { axes, .. } =
@@ -296,6 +296,11 @@ fn fit_stream_block(b: &mut Builder, terms: &[T], roles: &Roles) {
                         longest.max(b.program.axes.get(axis).map_or(0, |size| roles.value(size)));
                 }
             }
+            if let Term::Reduce { axes, .. } | Term::Online { axes, .. } = &**t
+                && axes.iter().any(|a| (b.is_stream)(a))
+            {
+                beside = beside.max(positions_beside(b, axes));
+            }
             if let Term::Ss { i, j, decay, .. } = &**t
                 && !decay.is_const(1.0)
                 && (b.is_stream)(j)
@@ -304,5 +309,17 @@ fn fit_stream_block(b: &mut Builder, terms: &[T], roles: &Roles) {
             }
         });
     }
-    b.stream_block = row.unwrap_or(fitted(b.stream_block, longest));
+    let block = (b.stream_block / beside).max(1);
+    b.stream_block = row.unwrap_or(fitted(block, longest));
+}
+
+/// Positions that every position of a streamed axis has along the axes that are reduced with it: a block of keys that
+/// is named by one number, say.
+fn positions_beside(b: &Builder, axes: &[Name]) -> usize {
+    let whole = axes.iter().filter(|a| !(b.is_stream)(a));
+    let size = |a: &Name| match b.program.axes.get(a) {
+        Some(Ix::Const(n)) => (*n).max(1) as usize,
+        _ => 1,
+    };
+    whole.map(size).product()
 }

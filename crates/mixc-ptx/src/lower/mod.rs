@@ -32,6 +32,8 @@ use mixc_tile::{Access, Compare, Cond, Kernel, Stmt};
 use std::collections::{HashMap, HashSet};
 use sync::Hazards;
 
+const REGISTERS_WITHOUT_PRODUCTS: u32 = 128;
+
 /// Turns a kernel into MLIR.
 ///
 /// # Errors
@@ -277,14 +279,17 @@ impl<'k> Lower<'k> {
         let limits = self.options.target.limits();
         let shared = self.placement.shared_bytes as u32 + producer::RESERVED_SHARED;
         let held = (limits.shared_per_sm / shared).max(1);
-        let each = limits.registers_per_sm / (held * threads);
-        // A kernel without products needs few; one with products may need more than its share.
-        let own_share = each >= 256 || (each > 64 && self.placement.products.is_empty());
+        let all_registers = held * threads * 256 <= limits.registers_per_sm;
+        // A kernel without products needs few, but more than the least that `ptxas` tries.
+        let bare = limits.registers_per_sm / (threads * REGISTERS_WITHOUT_PRODUCTS);
         let bound = match self.accuracy {
             // Registers can only move between roles if ptxas knows how many there are.
             _ if let Some(blocks) = persistent => format!(", nvvm.minctasm = {blocks} : i32"),
             Accuracy::Full => ", nvvm.minctasm = 1 : i32".to_owned(),
-            Accuracy::Fast if own_share => format!(", nvvm.minctasm = {held} : i32"),
+            Accuracy::Fast if all_registers => format!(", nvvm.minctasm = {held} : i32"),
+            Accuracy::Fast if self.placement.products.is_empty() && held < 8 => {
+                format!(", nvvm.minctasm = {} : i32", held.min(bare).max(1))
+            }
             Accuracy::Fast => String::new(),
         };
         let mlir = format!(

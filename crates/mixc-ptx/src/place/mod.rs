@@ -222,8 +222,41 @@ fn usual_warps(kernel: &Kernel) -> u32 {
     }
 }
 
-/// Elements of the results of all products that live at a time.
-pub fn result_elements(kernel: &Kernel) -> usize {
+/// Elements of the results of all products that live at a time, and of what is computed beside them: factors over other
+/// axes (values that a mask cuts) and running products.
+pub fn live_elements(kernel: &Kernel) -> (usize, usize) {
+    let computed = kernel.body.iter().map(|stmt| computed_beside(kernel, stmt));
+    (result_elements(kernel), computed.max().unwrap_or(0))
+}
+
+fn computed_beside(kernel: &Kernel, stmt: &Stmt) -> usize {
+    let axes_of = |access: &mixc_tile::Access| {
+        let mut axes = visit::plain_axes(access);
+        axes.sort();
+        axes
+    };
+    let (mut results, mut tiles, mut running) = (vec![], HashMap::new(), HashMap::new());
+    visit::each(std::slice::from_ref(stmt), &mut |s| match s {
+        Stmt::Contract { dst, .. } => results.push(axes_of(dst)),
+        Stmt::Map { dst, .. } if dst.places.len() >= 2 => {
+            tiles.insert(visit::index(dst.buf), axes_of(dst));
+        }
+        Stmt::Scan { dst, .. } if dst.places.len() >= 2 => {
+            running.insert(visit::index(dst.buf), ());
+        }
+        _ => {}
+    });
+    if results.is_empty() {
+        return 0;
+    }
+    // A tile over the axes of a result takes its place.
+    tiles.retain(|_, axes| !results.contains(axes));
+    let all = tiles.into_keys().chain(running.into_keys());
+    all.map(|buf| kernel.bufs[buf].shape.iter().product::<usize>())
+        .sum()
+}
+
+fn result_elements(kernel: &Kernel) -> usize {
     // Loops over whole and over ragged blocks hold the same tiles under different names, one after the other.
     let together = |stmt: &Stmt| -> usize {
         let mut results: Vec<usize> = vec![];

@@ -4,7 +4,7 @@ use super::model;
 use crate::execute::schedule_form;
 use crate::{Choices, Error, Form, Job};
 use mixc_ir::DType;
-use mixc_ptx::{LowerError, Options, PtxKernel, Target, result_elements, suggested_warps};
+use mixc_ptx::{LowerError, Options, PtxKernel, Target, live_elements, suggested_warps};
 use mixc_schedule::Schedule;
 use mixc_tile::{Kernel, TensorArg, Usage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,8 +133,10 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                     continue;
                 }
                 let crowded = |(kernel, lowered): (&Kernel, &Lowered)| {
-                    let registers = RESULT_REGISTERS[usize::from(!lowered.kernel.warpgroups)];
-                    result_elements(kernel) > registers * 32 * lowered.kernel.warps as usize
+                    let all = RESULT_REGISTERS[usize::from(!lowered.kernel.warpgroups)];
+                    let (results, beside) = live_elements(kernel);
+                    let registers = if beside > 0 { all - 16 } else { all };
+                    results + beside > registers * 32 * lowered.kernel.warps as usize
                 };
                 let stream = schedule.knobs.get("stream").copied().unwrap_or(0);
                 if is_half(job)
