@@ -299,7 +299,12 @@ fn fit_stream_block(b: &mut Builder, terms: &[T], roles: &Roles) {
             if let Term::Reduce { axes, .. } | Term::Online { axes, .. } = &**t
                 && axes.iter().any(|a| (b.is_stream)(a))
             {
-                beside = beside.max(positions_beside(b, axes));
+                beside = beside.max(positions_beside(b, axes, &[]));
+            }
+            if let Term::Sum { axes, factors } = &**t
+                && axes.iter().any(|a| (b.is_stream)(a))
+            {
+                beside = beside.max(positions_beside(b, axes, factors));
             }
             if let Term::Ss { i, j, decay, .. } = &**t
                 && !decay.is_const(1.0)
@@ -314,9 +319,19 @@ fn fit_stream_block(b: &mut Builder, terms: &[T], roles: &Roles) {
 }
 
 /// Positions that every position of a streamed axis has along the axes that are reduced with it: a block of keys that
-/// is named by one number, say.
-fn positions_beside(b: &Builder, axes: &[Name]) -> usize {
-    let whole = axes.iter().filter(|a| !(b.is_stream)(a));
+/// is named by one number, say. Of a product those that all factors over the streamed axis have: no axis of an inner
+/// product.
+fn positions_beside(b: &Builder, axes: &[Name], factors: &[T]) -> usize {
+    let streamed = |f: &T| {
+        f.free_axes()
+            .iter()
+            .any(|a| axes.contains(a) && (b.is_stream)(a))
+    };
+    let everywhere = |a: &Name| {
+        let mut over = factors.iter().filter(|f| streamed(f));
+        over.all(|f| f.free_axes().contains(a))
+    };
+    let whole = axes.iter().filter(|a| !(b.is_stream)(a) && everywhere(a));
     let size = |a: &Name| match b.program.axes.get(a) {
         Some(Ix::Const(n)) => (*n).max(1) as usize,
         _ => 1,

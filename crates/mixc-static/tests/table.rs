@@ -172,6 +172,7 @@ fn known_kernels_come_out_as_the_table_says() {
     assert!(!now().rows.is_empty());
 }
 
+/// Where no tile of any form fits in shared memory, `benches/static.toml` says so.
 #[test]
 fn every_mixer_has_kernels_on_every_architecture() {
     let lowered = now().rows.iter().filter(|r| r.error.is_none());
@@ -180,7 +181,14 @@ fn every_mixer_has_kernels_on_every_architecture() {
     let wanted = listed
         .iter()
         .flat_map(|l| Target::ALL.map(|t| (l.name.as_str(), t.chip())));
-    let missing: Vec<_> = wanted.filter(|part| !has.contains(part)).collect();
+    let accepted = problems().without_code;
+    let excused = |mixer: &str, target: &str| {
+        let mut entries = accepted.iter();
+        entries.any(|a| a.mixer.as_deref() == Some(mixer) && a.target.as_deref() == Some(target))
+    };
+    let missing: Vec<_> = wanted
+        .filter(|part| !has.contains(part) && !excused(part.0, part.1))
+        .collect();
     assert!(missing.is_empty(), "{missing:?} have no kernels");
 }
 

@@ -32,7 +32,8 @@ use mixc_tile::{Access, Compare, Cond, Kernel, Stmt};
 use std::collections::{HashMap, HashSet};
 use sync::Hazards;
 
-const REGISTERS_WITHOUT_PRODUCTS: u32 = 128;
+/// What a kernel without products may use; few need as many.
+const REGISTERS_WITHOUT_PRODUCTS: u32 = 168;
 
 /// Turns a kernel into MLIR.
 ///

@@ -28,14 +28,6 @@ pub struct Lowered {
 /// Columns of a recurrent state in one tile: the others go to other processors. Half as many on multiprocessors with
 /// half of the shared memory.
 const COLS: i64 = 64;
-
-fn columns(target: Target) -> i64 {
-    if target == Target::Sm89 {
-        COLS / 2
-    } else {
-        COLS
-    }
-}
 const STAGES: i64 = 2;
 const ALONE_STAGES: u32 = 4;
 /// Blocks of a multiprocessor that wait for their loads at the same time; more hide each other's waits.
@@ -46,10 +38,19 @@ const WARPGROUP_TILE: [(&str, i64); 2] = [("rows", 128), ("stream", 128)];
 /// Registers of a thread for the results of products that live at a time, with warpgroups and without: factors, weights
 /// and addresses need the others.
 const RESULT_REGISTERS: [usize; 2] = [128, 112];
+/// Where other tiles are computed beside them, so many fewer: those have operands of their own.
+const BESIDE: usize = 16;
 /// A streamed block is not made shorter than this for them.
 const SHORTEST_STREAM: i64 = 32;
 /// The template that [`WARPGROUP_TILE`] is for.
 const STREAMING: &str = "streaming";
+
+fn columns(target: Target) -> i64 {
+    match target {
+        Target::Sm89 => COLS / 2,
+        _ => COLS,
+    }
+}
 
 fn is_half(job: &Job) -> bool {
     matches!(job.dtype, DType::Bf16 | DType::F16)
@@ -107,11 +108,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 return lower(kernel, options, stages.is_some());
             }
             // Blocks that all run at once load as far ahead as their memory goes.
-            let each = points.div_ceil(model::card(target).multiprocessors as usize);
-            let memory = target.limits().shared_per_sm as usize;
-            let deep = 2 * lowered.kernel.shared_bytes as usize;
-            let at_once = few || each <= MOST_AT_ONCE && each * deep <= memory;
-            if (alone || at_once) && stages.is_none() {
+            if (alone || run_at_once(&lowered.kernel, points)) && stages.is_none() {
                 options.stages = ALONE_STAGES;
                 return lower(kernel, options, false);
             }
@@ -120,36 +117,16 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
         let lowered: Result<Vec<Lowered>, LowerError> = lowered.collect();
         match lowered {
             Ok(kernels) => {
-                // Lone warpgroups that leave half of the card idle share their columns with others.
-                let idle = |k: &Lowered| {
-                    let lone = k.kernel.persistent == Some(1) && k.kernel.warps == 4;
-                    let card = model::card(target).multiprocessors as usize;
-                    lone && points(&k.kernel, job).saturating_mul(2) <= card
+                let fitted = Fitted { schedule, kernels };
+                let idles = fitted.idles(job) && !asked.contains("cols");
+                let crowded = is_half(job) && fitted.is_crowded() && !asked.contains("stream");
+                let columns = idles.then(|| fitted.halved("cols", cols / 2)).flatten();
+                let stream = crowded.then(|| fitted.halved("stream", SHORTEST_STREAM));
+                let Some((name, value)) = columns.or(stream.flatten()) else {
+                    return Ok(fitted);
                 };
-                let wide = schedule.knobs.get("cols") == Some(&cols) && !asked.contains("cols");
-                if wide && kernels.iter().any(idle) {
-                    knobs.insert("cols".to_owned(), cols / 2);
-                    schedule = schedule_form(form, job, &knobs, true)?;
-                    continue;
-                }
-                let crowded = |(kernel, lowered): (&Kernel, &Lowered)| {
-                    let all = RESULT_REGISTERS[usize::from(!lowered.kernel.warpgroups)];
-                    let (results, beside) = live_elements(kernel);
-                    let registers = if beside > 0 { all - 16 } else { all };
-                    results + beside > registers * 32 * lowered.kernel.warps as usize
-                };
-                let stream = schedule.knobs.get("stream").copied().unwrap_or(0);
-                if is_half(job)
-                    && stream > SHORTEST_STREAM
-                    && !asked.contains("stream")
-                    && schedule.template.contains(STREAMING)
-                    && schedule.kernels.iter().zip(&kernels).any(crowded)
-                {
-                    knobs.insert("stream".to_owned(), stream / 2);
-                    schedule = schedule_form(form, job, &knobs, true)?;
-                    continue;
-                }
-                return Ok(Fitted { schedule, kernels });
+                knobs.insert(name.to_owned(), value);
+                schedule = schedule_form(form, job, &knobs, true)?;
             }
             Err(e @ LowerError::SharedMemory { .. }) => {
                 let (name, value) = smaller(&schedule.knobs, &asked).ok_or(e)?;
@@ -160,6 +137,43 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
             Err(e) => return Err(e.into()),
         }
     }
+}
+
+impl Fitted {
+    /// Whether lone warpgroups leave half of the card idle, which could share their columns with others.
+    fn idles(&self, job: &Job) -> bool {
+        let idle = |k: &Lowered| {
+            let lone = k.kernel.persistent == Some(1) && k.kernel.warps == 4;
+            let card = model::card(k.kernel.target).multiprocessors as usize;
+            lone && points(&k.kernel, job).saturating_mul(2) <= card
+        };
+        self.kernels.iter().any(idle)
+    }
+
+    /// Whether what a streaming kernel holds in registers leaves too few for the rest.
+    fn is_crowded(&self) -> bool {
+        let crowded = |(kernel, lowered): (&Kernel, &Lowered)| {
+            let all = RESULT_REGISTERS[usize::from(!lowered.kernel.warpgroups)];
+            let (results, beside) = live_elements(kernel);
+            let registers = if beside > 0 { all - BESIDE } else { all };
+            results + beside > registers * 32 * lowered.kernel.warps as usize
+        };
+        let mut kernels = self.schedule.kernels.iter().zip(&self.kernels);
+        self.schedule.template.contains(STREAMING) && kernels.any(crowded)
+    }
+
+    /// A knob and half of its value, unless that is below the least.
+    fn halved(&self, name: &'static str, least: i64) -> Option<(&'static str, i64)> {
+        let half = self.schedule.knobs.get(name)? / 2;
+        (half >= least).then_some((name, half))
+    }
+}
+
+/// Whether multiprocessors hold all blocks at the same time, with twice the shared memory.
+fn run_at_once(kernel: &PtxKernel, points: usize) -> bool {
+    let each = points.div_ceil(model::card(kernel.target).multiprocessors as usize);
+    let memory = kernel.target.limits().shared_per_sm as usize;
+    each <= 1 || (each <= MOST_AT_ONCE && each * 2 * kernel.shared_bytes as usize <= memory)
 }
 
 /// Points of a kernel's grid.
