@@ -239,9 +239,14 @@ impl Maker<'_> {
             let job = self.shaped(sizes, made.dtype)?;
             fit(made.form, &job, made.target, &chosen)
         };
+        // Kernels are right for all problems with the same tiles and alignments. How far ahead they load, and who loads,
+        // was decided for the large one.
         let same = |sizes: &Sizes| {
-            let ours = made.kernels.iter().map(|k| &k.lowered);
-            fitted(sizes).is_ok_and(|f| f.kernels.iter().map(|l| &l.kernel).eq(ours))
+            let aligned = made.kernels.iter().map(|k| &k.lowered.aligned);
+            fitted(sizes).is_ok_and(|f| {
+                let own = f.kernels.iter().map(|l| &l.kernel.aligned);
+                f.schedule.kernels == made.schedule.kernels && own.eq(aligned)
+            })
         };
         let small = shrink(program, sizes, MOST_WORK, &same);
         if work(program, &small) <= MOST_WORK_AT_ALL {
