@@ -54,6 +54,30 @@ fn a_bundle_grows_and_says_how_to_run_it() {
 }
 
 #[test]
+fn drawn_sizes_keep_what_is_given_and_bring_their_outputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.mixb");
+    let drawn = ["causal_conv1d", "--target", "sm_80", "--shape", "D=5,W=4"];
+    let more = [
+        "--draws",
+        "2",
+        "--format",
+        "json",
+        "-o",
+        path.to_str().unwrap(),
+    ];
+    let (stdout, _) = printed(0, &mut bundle(&[&drawn[..], &more].concat()));
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let cases = report["cases"].as_array().unwrap();
+    assert!(cases.len() >= 3, "{stdout}");
+    for case in cases {
+        assert_eq!(case["expected"], true);
+        let label = case["label"].as_str().unwrap();
+        assert!(label.contains("D=5") && label.contains("W=4"), "{label}");
+    }
+}
+
+#[test]
 fn without_the_compiler_there_is_no_bundle() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.mixb");
