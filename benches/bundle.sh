@@ -53,6 +53,9 @@ for length in 4096 8192 16384 32768; do
     recurrent+=" B=1,H=16,T=$length,K=128,V=128"
     states+=" B=1,H=32,G=1,L=$length,P=64,N=128"
 done
+# Enough heads for every multiprocessor.
+recurrent+=" B=8,H=16,T=4096,K=128,V=128"
+states+=" B=8,H=32,G=1,L=4096,P=64,N=128"
 for mixer in retention simple_gla gla; do
     add "$mixer" "$recurrent" "$@"
 done
