@@ -5,6 +5,7 @@
 //! In: a kernel. Out: an equal kernel. Only buffers that live within one pass of one statement list
 //! are merged, so that no value crosses a loop's rounds.
 
+use mixc_tile::visit::{each, elements, reads, written};
 use mixc_tile::{Access, BufId, Expr, Kernel, LoadIx, Place, Stmt};
 
 /// Merges what can be merged.
@@ -50,7 +51,7 @@ fn in_place(
 ) -> Option<(BufId, BufId)> {
     let shape = |b: BufId| kernel.bufs.get(b.0 as usize).map(|b| &b.shape);
     let mut reads = Vec::new();
-    crate::elementwise::accesses(expr, &mut reads);
+    elements(expr, &mut reads);
     if reads.iter().any(|r| r.buf == dst.buf) || !covers(kernel, &body[at], dst) {
         return None;
     }
@@ -130,41 +131,11 @@ fn covers(kernel: &Kernel, stmt: &Stmt, access: &Access) -> bool {
 /// How many accesses to a buffer there are.
 fn count(body: &[Stmt], buf: BufId) -> usize {
     let mut n = 0;
-    for stmt in body {
-        visit(stmt, &mut |access| n += usize::from(access.buf == buf));
-    }
+    each(body, &mut |stmt| {
+        let all = written(stmt).into_iter().chain(reads(stmt));
+        n += all.filter(|access| access.buf == buf).count();
+    });
     n
-}
-
-fn visit<'s>(stmt: &'s Stmt, f: &mut dyn FnMut(&'s Access)) {
-    match stmt {
-        Stmt::For { body, .. } => body.iter().for_each(|s| visit(s, f)),
-        Stmt::If {
-            then, otherwise, ..
-        } => then.iter().chain(otherwise).for_each(|s| visit(s, f)),
-        Stmt::Load { dst, index, .. } => {
-            f(dst);
-            for ix in index {
-                if let LoadIx::Gather(access) = ix {
-                    f(access);
-                }
-            }
-        }
-        Stmt::Store { src, .. } => visit_expr(src, f),
-        Stmt::Map { dst, expr, .. }
-        | Stmt::Reduce { dst, expr, .. }
-        | Stmt::Scan { dst, expr, .. } => {
-            f(dst);
-            visit_expr(expr, f);
-        }
-        Stmt::Contract { dst, a, b, .. } => [dst, a, b].into_iter().for_each(f),
-    }
-}
-
-fn visit_expr<'s>(expr: &'s Expr, f: &mut dyn FnMut(&'s Access)) {
-    let mut all = Vec::new();
-    crate::elementwise::accesses(expr, &mut all);
-    all.into_iter().for_each(f);
 }
 
 fn visit_mut(stmt: &mut Stmt, f: &mut dyn FnMut(&mut Access)) {

@@ -9,6 +9,7 @@ use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::types::I32X4;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use mixc_ir::Name;
+use mixc_tile::visit::elements;
 use mixc_tile::{Access, Axis, Expr, Place, ReduceKind, Stmt};
 
 /// What a lane loop repeats: values carried in, values carried out.
@@ -523,23 +524,11 @@ pub(crate) fn effects(stmt: &Stmt) -> Option<(&Access, Vec<&Access>)> {
     match stmt {
         Stmt::Map { dst, expr, .. } | Stmt::Reduce { dst, expr, .. } => {
             let mut reads = Vec::new();
-            accesses(expr, &mut reads);
+            elements(expr, &mut reads);
             Some((dst, reads))
         }
         Stmt::Contract { dst, a, b, .. } => Some((dst, vec![a, b])),
         _ => None,
-    }
-}
-
-pub(crate) fn accesses<'a>(expr: &'a Expr, into: &mut Vec<&'a Access>) {
-    match expr {
-        Expr::Elem(access) => into.push(access),
-        Expr::Add(a, b) | Expr::Mul(a, b) => {
-            accesses(a, into);
-            accesses(b, into);
-        }
-        Expr::Call(_, args) => args.iter().for_each(|a| accesses(a, into)),
-        Expr::Const(_) | Expr::Scalar(_) | Expr::Index(_) => {}
     }
 }
 

@@ -7,10 +7,11 @@
 //! choice is an estimate in cycles, with run-time loops counted as several rounds.
 
 use crate::contract::{blocking, stride};
-use crate::elementwise::{accesses, best_lane};
+use crate::elementwise::best_lane;
 use crate::functions;
 use crate::transfer::local_affine;
 use mixc_ir::{Func, Ix};
+use mixc_tile::visit::{reads, written};
 use mixc_tile::{Access, Axis, BufId, Expr, Kernel, LoadIx, Place, Stmt};
 
 /// A buffer in scratch memory. The innermost dimension is padded to whole vectors.
@@ -203,22 +204,7 @@ fn parts(stmt: &Stmt) -> Option<(&[Axis], Option<&Access>, Option<&Expr>)> {
 
 /// Every access of a statement, the destination first.
 fn touched(stmt: &Stmt) -> Vec<&Access> {
-    let Some((_, dst, expr)) = parts(stmt) else {
-        return vec![];
-    };
-    let mut all: Vec<&Access> = dst.into_iter().collect();
-    if let Some(expr) = expr {
-        accesses(expr, &mut all);
-    }
-    match stmt {
-        Stmt::Contract { a, b, .. } => all.extend([a, b]),
-        Stmt::Load { index, .. } => all.extend(index.iter().filter_map(|ix| match ix {
-            LoadIx::Gather(access) => Some(access),
-            LoadIx::Ix(_) => None,
-        })),
-        _ => {}
-    }
-    all
+    written(stmt).into_iter().chain(reads(stmt)).collect()
 }
 
 /// Dimensions that are indexed by the same axis somewhere.
@@ -356,10 +342,9 @@ fn cost(work: &Work, layouts: &[Layout]) -> f64 {
             };
             moved(row, &strides(dst)) * points / 4.0
         }
-        Stmt::Store { index, src, .. } => {
-            let mut reads = Vec::new();
-            accesses(src, &mut reads);
-            let total: f64 = reads.iter().map(|r| moved(row(index), &strides(r))).sum();
+        Stmt::Store { index, .. } => {
+            let sources = reads(work.stmt);
+            let total: f64 = sources.iter().map(|r| moved(row(index), &strides(r))).sum();
             (total + 1.0) * points / 4.0
         }
         Stmt::Scan { along, .. } => {

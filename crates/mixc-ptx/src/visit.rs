@@ -1,27 +1,12 @@
-//! Walks over the statements of a kernel.
+//! Walks over the statements of a kernel, besides those that every user of the tile IR has.
 
 use mixc_ir::Name;
 use mixc_tile::{Access, BufId, Expr, LoadIx, Place, Stmt};
 
+pub(crate) use mixc_tile::visit::{accumulates, each, elements, reads, written};
+
 /// A statement by its place in memory: the kernel is not changed while it is lowered.
 pub(crate) type Key = *const Stmt;
-
-/// Calls `f` on every statement, loops before what is in them.
-pub(crate) fn each<'k>(body: &'k [Stmt], f: &mut dyn FnMut(&'k Stmt)) {
-    for stmt in body {
-        f(stmt);
-        match stmt {
-            Stmt::For { body, .. } => each(body, f),
-            Stmt::If {
-                then, otherwise, ..
-            } => {
-                each(then, f);
-                each(otherwise, f);
-            }
-            _ => {}
-        }
-    }
-}
 
 /// Calls `f` on every list of statements, outer ones first.
 pub(crate) fn bodies<'k>(body: &'k [Stmt], f: &mut dyn FnMut(&'k [Stmt])) {
@@ -40,24 +25,6 @@ pub(crate) fn bodies<'k>(body: &'k [Stmt], f: &mut dyn FnMut(&'k [Stmt])) {
     }
 }
 
-/// The accesses that a statement reads, gathers included.
-pub(crate) fn reads(stmt: &Stmt) -> Vec<&Access> {
-    let mut found = vec![];
-    match stmt {
-        Stmt::For { .. } | Stmt::If { .. } => {}
-        Stmt::Load { index, .. } => found.extend(index.iter().filter_map(|ix| match ix {
-            LoadIx::Gather(access) => Some(access),
-            LoadIx::Ix(_) => None,
-        })),
-        Stmt::Store { src: expr, .. }
-        | Stmt::Map { expr, .. }
-        | Stmt::Scan { expr, .. }
-        | Stmt::Reduce { expr, .. } => elements(expr, &mut found),
-        Stmt::Contract { a, b, .. } => found.extend([a, b]),
-    }
-    found
-}
-
 /// Whether no statement of a kernel writes a tensor.
 pub(crate) fn only_read(kernel: &mixc_tile::Kernel, tensor: &Name) -> bool {
     let mut written = false;
@@ -65,31 +32,6 @@ pub(crate) fn only_read(kernel: &mixc_tile::Kernel, tensor: &Name) -> bool {
         written |= matches!(stmt, Stmt::Store { tensor: t, .. } if t == tensor);
     });
     !written
-}
-
-/// Whether the statement also reads what it writes.
-pub(crate) fn accumulates(stmt: &Stmt) -> bool {
-    matches!(
-        stmt,
-        Stmt::Reduce {
-            accumulate: true,
-            ..
-        } | Stmt::Contract {
-            accumulate: true,
-            ..
-        }
-    )
-}
-
-pub(crate) fn written(stmt: &Stmt) -> Option<&Access> {
-    match stmt {
-        Stmt::Load { dst, .. }
-        | Stmt::Map { dst, .. }
-        | Stmt::Scan { dst, .. }
-        | Stmt::Reduce { dst, .. }
-        | Stmt::Contract { dst, .. } => Some(dst),
-        _ => None,
-    }
 }
 
 pub(crate) fn axes(stmt: &Stmt) -> Vec<(Name, usize)> {
@@ -101,19 +43,6 @@ pub(crate) fn axes(stmt: &Stmt) -> Vec<(Name, usize)> {
         | Stmt::Reduce { axes, .. }
         | Stmt::Contract { axes, .. } => axes.iter().map(|a| (a.name.clone(), a.extent)).collect(),
         _ => vec![],
-    }
-}
-
-/// The elements of buffers in an expression.
-pub(crate) fn elements<'e>(expr: &'e Expr, found: &mut Vec<&'e Access>) {
-    match expr {
-        Expr::Const(_) | Expr::Scalar(_) | Expr::Index(_) => {}
-        Expr::Elem(access) => found.push(access),
-        Expr::Add(a, b) | Expr::Mul(a, b) => {
-            elements(a, found);
-            elements(b, found);
-        }
-        Expr::Call(_, args) => args.iter().for_each(|a| elements(a, found)),
     }
 }
 

@@ -288,23 +288,18 @@ fn fit_stream_block(b: &mut Builder, terms: &[T], roles: &Roles) {
     let (mut longest, mut row, mut beside) = (0, None, 1);
     for term in terms {
         term.visit(&mut |t| {
-            if let Term::Sum { axes, .. } | Term::Reduce { axes, .. } | Term::Online { axes, .. } =
-                &**t
-            {
-                for axis in axes.iter().filter(|a| (b.is_stream)(a)) {
-                    longest =
-                        longest.max(b.program.axes.get(axis).map_or(0, |size| roles.value(size)));
+            let reduced: Option<(&[Name], &[T])> = match &**t {
+                Term::Sum { axes, factors } => Some((axes, factors)),
+                Term::Reduce { axes, .. } | Term::Online { axes, .. } => Some((axes, &[])),
+                _ => None,
+            };
+            if let Some((axes, factors)) = reduced {
+                let size = |axis: &Name| b.program.axes.get(axis).map_or(0, |n| roles.value(n));
+                let streamed = axes.iter().filter(|a| (b.is_stream)(a));
+                if let Some(own) = streamed.map(size).max() {
+                    longest = longest.max(own);
+                    beside = beside.max(positions_beside(b, axes, factors));
                 }
-            }
-            if let Term::Reduce { axes, .. } | Term::Online { axes, .. } = &**t
-                && axes.iter().any(|a| (b.is_stream)(a))
-            {
-                beside = beside.max(positions_beside(b, axes, &[]));
-            }
-            if let Term::Sum { axes, factors } = &**t
-                && axes.iter().any(|a| (b.is_stream)(a))
-            {
-                beside = beside.max(positions_beside(b, axes, factors));
             }
             if let Term::Ss { i, j, decay, .. } = &**t
                 && !decay.is_const(1.0)

@@ -4,7 +4,8 @@
 //! take half of the memory traffic, and the copy engine can bring them as the products read them.
 
 use mixc_ir::{DType, Name};
-use mixc_tile::{BufId, Kernel, Stmt, TensorArg, Usage, flow};
+use mixc_tile::visit::{each, reads, written};
+use mixc_tile::{Access, BufId, Kernel, Stmt, TensorArg, Usage, flow};
 use std::collections::BTreeSet;
 
 /// Gives such tensors the type bf16, in all kernels. f16 has not the range of a state.
@@ -43,47 +44,47 @@ pub fn narrow(kernels: &mut [Kernel]) {
 /// Whether all that a kernel does with the elements of a tensor is to multiply matrices with bf16 factors on the way to
 /// outputs; None if it does not load it.
 fn enters_products(kernel: &Kernel, name: &Name) -> Option<bool> {
-    let passing = flow::passing(kernel);
-    let stmts = flow::statements(kernel);
-    let is_load = |s: &&&Stmt| matches!(s, Stmt::Load { tensor, .. } if tensor == name);
-    let tiles: BTreeSet<BufId> = stmts
-        .iter()
-        .filter(is_load)
-        .filter_map(|s| flow::written(s))
-        .map(|dst| dst.buf)
-        .collect();
+    let mut tiles: BTreeSet<BufId> = BTreeSet::new();
+    each(&kernel.body, &mut |stmt| {
+        if let Stmt::Load { tensor, dst, .. } = stmt
+            && tensor == name
+        {
+            tiles.insert(dst.buf);
+        }
+    });
     if tiles.is_empty() {
         return None;
     }
-    let reads_tile = |s: &Stmt| flow::reads(s).iter().any(|a| tiles.contains(&a.buf));
-    let good = |s: &Stmt| match s {
-        Stmt::Contract { a, b, .. } => {
-            let other = if tiles.contains(&a.buf) { b.buf } else { a.buf };
-            is_half(kernel, &stmts, other) && !tiles.contains(&other)
-        }
-        Stmt::Load { tensor, .. } if tensor == name => true,
-        other => !reads_tile(other) && flow::written(other).is_none_or(|d| !tiles.contains(&d.buf)),
-    };
-    let touching = stmts
-        .iter()
-        .filter(|s| reads_tile(s) || flow::written(s).is_some_and(|d| tiles.contains(&d.buf)));
-    Some(tiles.is_subset(&passing) && touching.into_iter().all(|s| good(s)))
+    let mut good = tiles.is_subset(&flow::passing(kernel));
+    each(&kernel.body, &mut |stmt| {
+        let touches = |access: &Access| tiles.contains(&access.buf);
+        good &= match stmt {
+            Stmt::Load { tensor, .. } if tensor == name => true,
+            Stmt::Contract { a, b, .. } if touches(a) != touches(b) => {
+                is_half(kernel, if touches(a) { b.buf } else { a.buf })
+            }
+            other => !reads(other).into_iter().chain(written(other)).any(touches),
+        };
+    });
+    Some(good)
 }
 
 /// Whether a buffer holds what was loaded from a bf16 tensor, or was computed, which is rounded for the product.
-fn is_half(kernel: &Kernel, stmts: &[&Stmt], buf: BufId) -> bool {
-    let mut writers = stmts
-        .iter()
-        .filter(|s| flow::written(s).is_some_and(|d| d.buf == buf));
+fn is_half(kernel: &Kernel, buf: BufId) -> bool {
     let half = |tensor: &Name| {
         let of = |t: &&TensorArg| t.name == *tensor;
-        kernel
-            .tensors
-            .iter()
-            .find(of)
-            .is_some_and(|t| t.dtype == DType::Bf16)
+        let tensor = kernel.tensors.iter().find(of);
+        tensor.is_some_and(|t| t.dtype == DType::Bf16)
     };
-    writers.all(|s| !matches!(s, Stmt::Load { tensor, .. } if !half(tensor)))
+    let mut all = true;
+    each(&kernel.body, &mut |stmt| {
+        if let Stmt::Load { tensor, dst, .. } = stmt
+            && dst.buf == buf
+        {
+            all &= half(tensor);
+        }
+    });
+    all
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Where values of buffers end up.
 
-use crate::{Access, BufId, Expr, Kernel, LoadIx, Stmt, TensorArg, Usage};
+use crate::visit::{accumulates, each, elements, reads, written};
+use crate::{BufId, Expr, Kernel, ReduceKind, ScanKind, Stmt, TensorArg, Usage};
 use mixc_ir::{DType, Func, Name};
 use std::collections::BTreeSet;
 
@@ -11,9 +12,12 @@ use std::collections::BTreeSet;
 /// in everything that comes after it, and a quotient can make more of it.
 pub fn passing(kernel: &Kernel) -> BTreeSet<BufId> {
     let mut lasting: BTreeSet<BufId> = BTreeSet::new();
-    carried(&kernel.body, false, &mut lasting);
-    let mut stmts = vec![];
-    flatten(&kernel.body, &mut stmts);
+    carried(
+        &kernel.body,
+        &BTreeSet::new(),
+        BTreeSet::new(),
+        &mut lasting,
+    );
     let is_output = |name: &Name| {
         let half = |t: &TensorArg| matches!(t.dtype, DType::Bf16 | DType::F16);
         let same = |t: &&TensorArg| t.name == *name;
@@ -22,14 +26,14 @@ pub fn passing(kernel: &Kernel) -> BTreeSet<BufId> {
     };
     loop {
         let before = lasting.len();
-        for stmt in &stmts {
+        each(&kernel.body, &mut |stmt| {
             let ends_well = match stmt {
                 // What decides where something is read is more than a value.
                 Stmt::Load { .. } => false,
                 Stmt::Store { tensor, .. } => is_output(tensor),
                 other => written(other).is_none_or(|dst| !lasting.contains(&dst.buf)),
             };
-            if !ends_well {
+            if !ends_well || multiplies_up(stmt) {
                 lasting.extend(reads(stmt).iter().map(|a| a.buf));
             }
             if let Stmt::Store { src: expr, .. }
@@ -39,7 +43,7 @@ pub fn passing(kernel: &Kernel) -> BTreeSet<BufId> {
             {
                 bent(expr, &mut lasting);
             }
-        }
+        });
         if lasting.len() == before {
             break;
         }
@@ -48,95 +52,58 @@ pub fn passing(kernel: &Kernel) -> BTreeSet<BufId> {
     all.filter(|buf| !lasting.contains(buf)).collect()
 }
 
-/// Buffers that a turn of a loop reads before it writes them anew.
-fn carried(body: &[Stmt], in_loop: bool, found: &mut BTreeSet<BufId>) {
-    let mut anew: BTreeSet<BufId> = BTreeSet::new();
+/// Finds the buffers that a turn of a loop reads before it writes them anew. `looped` are those that the loops around
+/// the body write, `anew` those that the current turn has written.
+fn carried(
+    body: &[Stmt],
+    looped: &BTreeSet<BufId>,
+    mut anew: BTreeSet<BufId>,
+    found: &mut BTreeSet<BufId>,
+) {
     for stmt in body {
         match stmt {
-            Stmt::For { body, .. } => carried(body, true, found),
+            Stmt::For { body, .. } => {
+                let own = written_in(body);
+                let before = anew.difference(&own).copied().collect();
+                carried(body, &looped.union(&own).copied().collect(), before, found);
+            }
             Stmt::If {
                 then, otherwise, ..
             } => {
-                carried(then, in_loop, found);
-                carried(otherwise, in_loop, found);
+                carried(then, looped, anew.clone(), found);
+                carried(otherwise, looped, anew.clone(), found);
             }
             _ => {
-                let Some(dst) = written(stmt) else { continue };
-                let reads_itself = adds(stmt) || reads(stmt).iter().any(|a| a.buf == dst.buf);
-                if !reads_itself {
-                    anew.insert(dst.buf);
-                } else if in_loop && !anew.contains(&dst.buf) {
-                    found.insert(dst.buf);
-                }
+                let mut read: BTreeSet<BufId> = reads(stmt).iter().map(|a| a.buf).collect();
+                let dst = written(stmt).map(|dst| dst.buf);
+                read.extend(dst.filter(|_| accumulates(stmt)));
+                found.extend(read.difference(&anew).filter(|buf| looped.contains(*buf)));
+                anew.extend(dst.filter(|dst| !read.contains(dst)));
             }
         }
     }
 }
 
-fn flatten<'k>(body: &'k [Stmt], found: &mut Vec<&'k Stmt>) {
-    for stmt in body {
-        found.push(stmt);
-        match stmt {
-            Stmt::For { body, .. } => flatten(body, found),
-            Stmt::If {
-                then, otherwise, ..
-            } => {
-                flatten(then, found);
-                flatten(otherwise, found);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Every statement of a body, loops before what is in them.
-pub fn statements(kernel: &Kernel) -> Vec<&Stmt> {
-    let mut found = vec![];
-    flatten(&kernel.body, &mut found);
+fn written_in(body: &[Stmt]) -> BTreeSet<BufId> {
+    let mut found = BTreeSet::new();
+    each(body, &mut |stmt| {
+        found.extend(written(stmt).map(|dst| dst.buf))
+    });
     found
 }
 
-fn adds(stmt: &Stmt) -> bool {
+/// Whether a statement multiplies what it reads with each other.
+fn multiplies_up(stmt: &Stmt) -> bool {
     matches!(
         stmt,
         Stmt::Reduce {
-            accumulate: true,
+            kind: ReduceKind::Prod,
             ..
-        } | Stmt::Contract {
-            accumulate: true,
+        } | Stmt::Scan {
+            kind: ScanKind::Prod,
             ..
         }
     )
-}
-
-/// What a statement writes in a buffer.
-pub fn written(stmt: &Stmt) -> Option<&Access> {
-    match stmt {
-        Stmt::Load { dst, .. }
-        | Stmt::Map { dst, .. }
-        | Stmt::Scan { dst, .. }
-        | Stmt::Reduce { dst, .. }
-        | Stmt::Contract { dst, .. } => Some(dst),
-        Stmt::For { .. } | Stmt::If { .. } | Stmt::Store { .. } => None,
-    }
-}
-
-/// What a statement reads from buffers.
-pub fn reads(stmt: &Stmt) -> Vec<&Access> {
-    let mut found = vec![];
-    match stmt {
-        Stmt::For { .. } | Stmt::If { .. } => {}
-        Stmt::Load { index, .. } => found.extend(index.iter().filter_map(|ix| match ix {
-            LoadIx::Gather(access) => Some(access),
-            LoadIx::Ix(_) => None,
-        })),
-        Stmt::Store { src: expr, .. }
-        | Stmt::Map { expr, .. }
-        | Stmt::Scan { expr, .. }
-        | Stmt::Reduce { expr, .. } => elements(expr, &mut found),
-        Stmt::Contract { a, b, .. } => found.extend([a, b]),
-    }
-    found
 }
 
 /// Buffers that an expression does not depend on linearly.
@@ -155,18 +122,6 @@ fn bent(expr: &Expr, found: &mut BTreeSet<BufId>) {
             found.extend(inside.iter().map(|a| a.buf));
             args[linear..].iter().for_each(|a| bent(a, found));
         }
-    }
-}
-
-fn elements<'e>(expr: &'e Expr, found: &mut Vec<&'e Access>) {
-    match expr {
-        Expr::Const(_) | Expr::Scalar(_) | Expr::Index(_) => {}
-        Expr::Elem(access) => found.push(access),
-        Expr::Add(a, b) | Expr::Mul(a, b) => {
-            elements(a, found);
-            elements(b, found);
-        }
-        Expr::Call(_, args) => args.iter().for_each(|a| elements(a, found)),
     }
 }
 

@@ -27,7 +27,8 @@
 //! | [`verify`](mod@verify) | the invariants of legal kernels |
 //! | [`interpret`] | the meaning of kernels |
 //! | [`simplify`] | smaller kernels for known sizes |
-//! | [`ranges`], [`counts`], [`flow`] | values of indices, amounts of work, where values end up |
+//! | [`visit`], [`flow`] | walks over statements, where values end up |
+//! | [`ranges`], [`counts`] | values of indices, amounts of work |
 //!
 //! # Numerics
 //! - Buffers hold f32. Loads convert from the tensor's element type, stores round to it (nearest even).
@@ -46,6 +47,7 @@ pub mod ranges;
 pub mod simplify;
 pub mod text;
 pub mod verify;
+pub mod visit;
 
 pub use interp::{
     KernelArgs, Order, Race, RunError, RunOptions, TensorData, interpret, interpret_with,

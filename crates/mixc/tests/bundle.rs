@@ -13,6 +13,7 @@ fn options(shapes: &[&[(&str, i64)]], dtypes: &[DType]) -> BundleOptions {
         targets: vec!["sm_80".parse().unwrap()],
         dtypes: dtypes.to_vec(),
         shapes: shapes.iter().map(sizes).collect(),
+        draws: None,
         forms: Forms::Best,
         sets: BTreeMap::new(),
         choices: Choices::default(),

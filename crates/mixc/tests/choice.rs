@@ -119,6 +119,27 @@ fn few_heads_get_a_pass_over_all_chunks_at_once() {
     }
 }
 
+/// Every lowering of a form gives the same text: every rank of a job must run the same kernel. Kernels with several
+/// chains of loops have more than one order in which shared memory could be given out.
+#[test]
+fn a_kernel_comes_out_the_same_each_time() {
+    let mixer = Mixer::load("ssd_discrete").unwrap();
+    let shape = sizes("B=1,H=16,L=4096,N=64,P=64");
+    let job = example_job(&mixer, &shape, &BTreeMap::new(), DType::Bf16).unwrap();
+    let target = target("sm_90a");
+    let Target::Gpu(gpu) = target else {
+        panic!("{target} is no GPU");
+    };
+    let forms = mixer.forms(&job.sizes, &target);
+    let form = forms.iter().find(|f| f.name == "quadratic").unwrap();
+    let texts = || -> Vec<String> {
+        let fitted = gpu::fit(form, &job, gpu, &Choices::default()).unwrap();
+        fitted.kernels.into_iter().map(|k| k.kernel.mlir).collect()
+    };
+    let first = texts();
+    assert!((0..12).all(|_| texts() == first));
+}
+
 /// A job whose feature sizes, the constants of its kernels, are `wide`, where the mixer allows it.
 fn wide_job(mixer: &Mixer, target: &Target, wide: i64) -> Job {
     let job = |sizes: &BTreeMap<_, _>| example_job(mixer, sizes, &BTreeMap::new(), DType::F32);

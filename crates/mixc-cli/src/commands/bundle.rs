@@ -6,11 +6,9 @@ use crate::args::{BundleArgs, Format};
 use crate::output::{error_text, print_json, print_table};
 use indicatif::ProgressBar;
 use mixc::gpu::bundle::{BundleOptions, Forms, add_cases};
-use mixc::{Error, Mixer, awkward_sizes};
-use mixc_ir::{Kind, Name, Program};
+use mixc::{Error, Mixer};
 use mixc_launch::{Bundle, BundleError, Case, Results, Row, Status};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub fn run(args: &BundleArgs, format: Format) -> Result<Outcome, Error> {
@@ -48,10 +46,11 @@ fn make(args: &BundleArgs, output: &PathBuf, format: Format) -> Result<Outcome, 
         true => Bundle::read(output).map_err(|e| failed(output, e))?,
         false => Bundle::default(),
     };
-    let mut options = BundleOptions {
+    let options = BundleOptions {
         targets: args.target.clone(),
         dtypes: args.dtype.clone(),
-        shapes: vec![],
+        shapes: args.shape.iter().map(|s| s.0.clone()).collect(),
+        draws: args.draws,
         forms: match &args.form {
             Some(name) => Forms::Named(name.clone()),
             None if args.all_forms => Forms::All,
@@ -65,7 +64,6 @@ fn make(args: &BundleArgs, output: &PathBuf, format: Format) -> Result<Outcome, 
     let spinner = ProgressBar::new_spinner();
     for mixer in &args.mixers {
         let mixer = Mixer::load(mixer)?;
-        options.shapes = shapes(args, &mixer.program);
         let added = add_cases(&mut bundle, &mixer, &options, &mut |label| {
             spinner.set_message(label.to_string());
             spinner.tick();
@@ -90,31 +88,6 @@ fn make(args: &BundleArgs, output: &PathBuf, format: Format) -> Result<Outcome, 
         Format::Text => print_text(&report),
     }
     Ok(Outcome::Done)
-}
-
-/// The sizes of `--shape`, or with `--draws` awkward ones around them.
-fn shapes(args: &BundleArgs, program: &Program) -> Vec<BTreeMap<String, i64>> {
-    let given = args.shape.iter().map(|s| s.0.clone());
-    let Some(draws) = args.draws else {
-        return given.collect();
-    };
-    let sets = settings(&args.sets).into_iter();
-    let integers = sets.filter(|(name, _)| {
-        let scalar = program.scalar(&Name::from(name.as_str()));
-        scalar.is_some_and(|s| s.kind == Kind::Int)
-    });
-    let integers: BTreeMap<String, i64> = integers.map(|(n, v)| (n, v as i64)).collect();
-    let mut bases: Vec<_> = given.collect();
-    if bases.is_empty() {
-        bases.push(BTreeMap::new());
-    }
-    let drawn = bases.into_iter().flat_map(|base| {
-        let fixed = base.iter().chain(&integers);
-        let fixed = fixed.map(|(n, v)| (Name::from(n.as_str()), *v)).collect();
-        awkward_sizes(program, &fixed, draws, args.seed)
-    });
-    let named = drawn.map(|sizes| sizes.into_iter().map(|(n, v)| (n.to_string(), v)).collect());
-    named.collect()
 }
 
 fn failed(path: &Path, error: BundleError) -> Error {

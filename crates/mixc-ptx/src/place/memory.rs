@@ -73,7 +73,11 @@ fn fed_slots(placement: &Placement) -> HashSet<usize> {
 /// scratch for reductions across warps.
 fn make_slots(kernel: &Kernel, placement: &mut Placement) {
     let mut shared: HashMap<usize, usize> = HashMap::new();
-    for pipeline in placement.pipelines.values() {
+    let mut stmts = vec![];
+    visit::each(&kernel.body, &mut |stmt| stmts.push(stmt));
+    // In the order of the program, so that the same kernel always comes out.
+    let pipelines = stmts.iter().map(|stmt| *stmt as Key);
+    for pipeline in pipelines.filter_map(|key| placement.pipelines.get(&key)) {
         for group in &pipeline.groups {
             let slot = placement.slots.len();
             let bytes = group
@@ -108,8 +112,6 @@ fn make_slots(kernel: &Kernel, placement: &mut Placement) {
             }
         };
     }
-    let mut stmts = vec![];
-    visit::each(&kernel.body, &mut |stmt| stmts.push(stmt));
     for stmt in stmts {
         let (Stmt::Reduce { dst, .. } | Stmt::Contract { dst, .. }) = stmt else {
             continue;

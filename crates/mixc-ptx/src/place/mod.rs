@@ -22,7 +22,7 @@ use crate::{LowerError, Options, Target};
 use mixc_ir::{DType, Name};
 use mixc_layout::Layout;
 use mixc_tile::{Kernel, Stmt};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(crate) use feeds::{Feed, ONCE, Producer, STAGE_BARRIERS};
 pub(crate) use homes::{composite, rows_operand};
@@ -235,14 +235,14 @@ fn computed_beside(kernel: &Kernel, stmt: &Stmt) -> usize {
         axes.sort();
         axes
     };
-    let (mut results, mut tiles, mut running) = (vec![], HashMap::new(), HashMap::new());
+    let (mut results, mut tiles, mut running) = (vec![], HashMap::new(), HashSet::new());
     visit::each(std::slice::from_ref(stmt), &mut |s| match s {
         Stmt::Contract { dst, .. } => results.push(axes_of(dst)),
         Stmt::Map { dst, .. } if dst.places.len() >= 2 => {
             tiles.insert(visit::index(dst.buf), axes_of(dst));
         }
         Stmt::Scan { dst, .. } if dst.places.len() >= 2 => {
-            running.insert(visit::index(dst.buf), ());
+            running.insert(visit::index(dst.buf));
         }
         _ => {}
     });
@@ -251,7 +251,7 @@ fn computed_beside(kernel: &Kernel, stmt: &Stmt) -> usize {
     }
     // A tile over the axes of a result takes its place.
     tiles.retain(|_, axes| !results.contains(axes));
-    let all = tiles.into_keys().chain(running.into_keys());
+    let all = tiles.into_keys().chain(running);
     all.map(|buf| kernel.bufs[buf].shape.iter().product::<usize>())
         .sum()
 }
@@ -312,7 +312,8 @@ fn shape_storage(shape: Vec<usize>, elem: Elem, inner: usize, panels: bool) -> S
 }
 
 /// 16 bits where that loses nothing (loaded from such tensors), or where all readers are matrix products in that type: then
-/// in two parts, but for weights and on the way to outputs. Readers of a copy of registers are given, the others find what they need in the registers.
+/// in two parts, but for weights and on the way to outputs. Readers of a copy of registers are given, the others find what
+/// they need in the registers.
 fn element(
     kernel: &Kernel,
     products: &HashMap<Key, Product>,

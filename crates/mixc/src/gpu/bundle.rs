@@ -8,7 +8,7 @@ use super::reference::{Reference, counts, expected, fingerprint};
 use super::shrink::shrink;
 use super::{GpuKernel, fit, model, plan};
 use crate::choose::{candidates, find_form};
-use crate::problem::{int_limit, shaped_job};
+use crate::problem::{awkward_sizes, int_limit, shaped_job};
 use crate::verify::limits;
 use crate::{
     Choices, Error, Executable, Form, Job, Mixer, Sizes, Target, interpret, random_job, work,
@@ -33,8 +33,10 @@ pub enum Forms {
 pub struct BundleOptions {
     pub targets: Vec<mixc_ptx::Target>,
     pub dtypes: Vec<DType>,
-    /// Every size of the mixer, for each case to time.
+    /// Every size of the mixer, for each case to time. With `draws`, the sizes that stay as they are.
     pub shapes: Vec<BTreeMap<String, i64>>,
+    /// How many combinations of awkward sizes are drawn for each shape.
+    pub draws: Option<usize>,
     pub forms: Forms,
     pub sets: BTreeMap<String, f64>,
     pub choices: Choices,
@@ -72,8 +74,7 @@ pub fn add_cases(
         references: vec![],
         notes: vec![],
     };
-    for shape in &options.shapes {
-        let sizes = maker.sizes(shape)?;
+    for sizes in maker.all_sizes()? {
         for dtype in &options.dtypes {
             for target in &options.targets {
                 maker.shape(*target, *dtype, &sizes)?;
@@ -112,25 +113,60 @@ struct Made<'a> {
 }
 
 impl Maker<'_> {
+    /// The sizes of every problem.
+    fn all_sizes(&self) -> Result<Vec<Sizes>, Error> {
+        let program = &self.mixer.program;
+        let BundleOptions {
+            shapes,
+            draws,
+            seed,
+            ..
+        } = self.options;
+        let given = shapes.iter().map(|shape| self.sizes(shape));
+        let mut given = given.collect::<Result<Vec<Sizes>, Error>>()?;
+        let Some(draws) = *draws else {
+            for sizes in &given {
+                self.check_complete(sizes)?;
+            }
+            return Ok(given);
+        };
+        if given.is_empty() {
+            given.push(self.sizes(&BTreeMap::new())?);
+        }
+        let drawn = given.iter();
+        Ok(drawn
+            .flat_map(|fixed| awkward_sizes(program, fixed, draws, *seed))
+            .collect())
+    }
+
+    fn check_complete(&self, sizes: &Sizes) -> Result<(), Error> {
+        let program = &self.mixer.program;
+        let Some(name) = program.dims.iter().find(|d| !sizes.contains_key(*d)) else {
+            return Ok(());
+        };
+        Err(Error::usage(format!(
+            "--shape: the size {name} of {} is missing; it has {}",
+            program.name,
+            self.dims()
+        )))
+    }
+
+    fn dims(&self) -> String {
+        let dims: Vec<&str> = self.mixer.program.dims.iter().map(|d| &**d).collect();
+        dims.join(", ")
+    }
+
     /// The sizes of a shape, with the integer scalars of `--set`.
     fn sizes(&self, shape: &BTreeMap<String, i64>) -> Result<Sizes, Error> {
         let program = &self.mixer.program;
         let named = |(name, n): (&String, &i64)| (Name::from(name.as_str()), *n);
         let mut sizes: Sizes = shape.iter().map(named).collect();
         let known = |name: &Name| program.dims.contains(name) || program.scalar(name).is_some();
-        let dims = || program.dims.iter().map(|d| &**d).collect::<Vec<_>>();
         if let Some(name) = sizes.keys().find(|name| !known(name)) {
             return Err(Error::usage(format!(
                 "--shape: {} has no size '{name}', only {}",
                 program.name,
-                dims().join(", ")
-            )));
-        }
-        if let Some(name) = program.dims.iter().find(|d| !sizes.contains_key(*d)) {
-            return Err(Error::usage(format!(
-                "--shape: the size {name} of {} is missing; it has {}",
-                program.name,
-                dims().join(", ")
+                self.dims()
             )));
         }
         for scalar in program.scalars.iter().filter(|s| s.kind == Kind::Int) {
