@@ -153,11 +153,12 @@ impl<'k> Lower<'_, 'k> {
                 axes,
                 along,
                 kind,
+                every,
                 exclusive,
                 reverse,
                 dst,
                 expr,
-            } => self.scan(axes, along, *kind, *exclusive, *reverse, dst, expr),
+            } => self.scan(axes, along, *kind, *every, *exclusive, *reverse, dst, expr),
             Stmt::For { .. } | Stmt::If { .. } => Ok(()),
         };
         done.map_err(named)

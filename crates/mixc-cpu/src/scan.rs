@@ -4,6 +4,7 @@ use crate::emit::I;
 use crate::error::Lowered;
 use crate::lower::Lower;
 use crate::scope::Scope;
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use mixc_tile::{Access, Axis, Expr, ScanKind};
 
@@ -14,6 +15,7 @@ impl Lower<'_, '_> {
         axes: &[Axis],
         along: &str,
         kind: ScanKind,
+        every: Option<usize>,
         exclusive: bool,
         reverse: bool,
         dst: &Access,
@@ -41,6 +43,7 @@ impl Lower<'_, '_> {
             .collect();
         let step = Step {
             kind,
+            every,
             exclusive,
             reverse,
             along,
@@ -90,6 +93,9 @@ impl Lower<'_, '_> {
         };
         scope.bind(self, step.along, at);
         let mut carry = counted.params.clone();
+        if let Some(every) = step.every {
+            self.start_segments(at, every as i64, step.reverse, start, &mut carry);
+        }
         for (u, acc) in carry.iter_mut().enumerate() {
             let v = scope.number(self, step.value, u)?;
             let next = match step.kind {
@@ -103,10 +109,29 @@ impl Lower<'_, '_> {
         scope.restore(saved);
         Ok(())
     }
+
+    /// At the first position of a segment nothing came before.
+    fn start_segments(
+        &mut self,
+        at: I,
+        every: i64,
+        reverse: bool,
+        start: f32,
+        carry: &mut [Value],
+    ) {
+        let end = self.e.add(at, I::C(i64::from(reverse)));
+        let within = self.e.rem(end, I::C(every));
+        let first = self.e.compare(IntCC::Equal, within, I::C(0));
+        let start = self.e.f32c(start);
+        for acc in carry {
+            *acc = self.e.b.ins().select(first, start, *acc);
+        }
+    }
 }
 
 struct Step {
     kind: ScanKind,
+    every: Option<usize>,
     exclusive: bool,
     reverse: bool,
     along: usize,

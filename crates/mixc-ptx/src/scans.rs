@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Form {
     pub along: Name,
+    pub every: Option<usize>,
     pub exclusive: bool,
     pub reverse: bool,
     pub expr: Expr,
@@ -59,6 +60,7 @@ fn fits(layout: &Layout, along: &str) -> bool {
 fn written(stmt: &Stmt) -> Option<Form> {
     let Stmt::Scan {
         along,
+        every,
         exclusive,
         reverse,
         expr,
@@ -69,6 +71,7 @@ fn written(stmt: &Stmt) -> Option<Form> {
     };
     Some(Form {
         along: along.clone(),
+        every: *every,
         exclusive: *exclusive,
         reverse: *reverse,
         expr: expr.clone(),
@@ -83,6 +86,7 @@ fn turned(stmt: &Stmt) -> Option<Form> {
         axes,
         along,
         kind,
+        every: None,
         exclusive,
         reverse,
         expr: Expr::Call(Func::Select, args),
@@ -123,6 +127,7 @@ fn turned(stmt: &Stmt) -> Option<Form> {
     let value = renamed(value, along, &other);
     Some(Form {
         along: other,
+        every: None,
         exclusive: func == Func::Lt,
         reverse: !reverse,
         expr: Expr::Call(Func::Select, vec![all, value, otherwise.clone()]),

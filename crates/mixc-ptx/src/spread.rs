@@ -79,17 +79,18 @@ pub(crate) fn blocked(
     b.build(axes, warp_bits)
 }
 
-/// Threads over `outer` bits first; what is left of the lanes goes to the `inner` bits of the highest
-/// order, and the others stay in registers (the low ones first). Warps never split `inner`.
+/// Threads over `outer` bits first, at most `lanes` bits of a warp; what is left of the lanes goes to the `inner` bits of
+/// the highest order, and the others stay in registers (the low ones first). Warps never split `inner`.
 pub(crate) fn lines(
     axes: &[(Name, usize)],
     outer: &[Bit],
     inner: &[Bit],
+    lanes: usize,
     warp_bits: u32,
 ) -> Layout {
     let mut b = Builder::default();
     let mut outer = outer.to_vec();
-    let lanes = outer.len().min(5);
+    let lanes = outer.len().min(lanes);
     b.lanes.extend(outer.drain(..lanes).map(Some));
     let warps = outer.len().min(warp_bits as usize);
     b.warps.extend(outer.drain(..warps).map(Some));

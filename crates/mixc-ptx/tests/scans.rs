@@ -35,6 +35,16 @@ fn scanned(dtype: &str, m: usize, n: usize, scan: &str) -> Case {
 
 const VARIANTS: [&str; 4] = ["", " exclusive", " reverse", " exclusive reverse"];
 
+/// Scans that start anew, in all directions.
+const SEGMENTS: [&str; 6] = [
+    " every 1",
+    " every 1 exclusive",
+    " every 2 reverse",
+    " every 4 exclusive reverse",
+    " every 16",
+    " every 32 exclusive",
+];
+
 /// Four of the ways to lower a kernel, others for each `turn`.
 fn some(turn: usize) -> Vec<Config> {
     let all = configs();
@@ -45,7 +55,7 @@ fn some(turn: usize) -> Vec<Config> {
 fn scans_of_tiles_in_registers_along_both_axes() {
     let sizes = [(64, 64), (16, 8), (33, 24), (5, 7), (128, 32), (64, 40)];
     for (size, (m, n)) in sizes.into_iter().enumerate() {
-        for (turn, variant) in VARIANTS.iter().enumerate() {
+        for (turn, variant) in VARIANTS.iter().chain(&SEGMENTS).enumerate() {
             for (along, kind) in [("m", "prod"), ("n", "prod"), ("m", "sum"), ("n", "sum")] {
                 // Values of products lie around 1, so that none grows or vanishes.
                 let value = match kind {

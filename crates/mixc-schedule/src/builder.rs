@@ -61,6 +61,8 @@ pub struct Builder<'a> {
     pub blocks: Vec<Blocks>,
     /// Axes that are streamed, by the size that they have.
     pub is_stream: &'a dyn Fn(&Name) -> bool,
+    /// The target multiplies matrices by instructions.
+    pub matrix_units: bool,
     /// Axes of packed rows.
     pub packed: BTreeSet<Name>,
     /// Predicates that hold for every position at the current point of the program.
@@ -88,6 +90,7 @@ impl<'a> Builder<'a> {
             stream_block: 64,
             blocks: vec![],
             is_stream,
+            matrix_units: false,
             packed: BTreeSet::new(),
             known: vec![],
             zero_past_ends: BTreeSet::new(),

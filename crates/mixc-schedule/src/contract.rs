@@ -3,6 +3,7 @@
 use crate::ScheduleError;
 use crate::bounds::conjuncts;
 use crate::builder::{Builder, places};
+use crate::dyadic::Scores;
 use crate::lower::{guarded, lower, lower_product, materialise};
 use mixc_ir::{Name, T, Term};
 use mixc_tile::{Access, Expr, ReduceKind, Stmt};
@@ -32,6 +33,13 @@ pub fn lower_sum(
         None => (None, b.level_of(&whole)),
     };
     let flat: Vec<T> = factors.iter().flat_map(flatten).collect();
+    if let Some(scores) = Scores::of(b, over, &free, &flat) {
+        let scores = scores.lower(b, over, level)?;
+        let Some(dst) = dst else { return Ok(scores) };
+        let [old, new] = [&dst, &scores].map(|a| Box::new(Expr::Elem(a.clone())));
+        b.emit_map(level, dst.clone(), Expr::Add(old, new));
+        return Ok(dst);
+    }
     let Some((left, right)) = operands(b, over, &free, &flat) else {
         return lower_as_reduction(b, over, &free, &flat, dst, level);
     };
@@ -186,7 +194,7 @@ fn components(free: &[Name], axes_of: &[BTreeSet<Name>]) -> Vec<BTreeSet<Name>> 
 
 /// One operand: a tensor or buffer as it is, or the product of its factors in a buffer. Positions
 /// past the end of a summed axis are made 0 unless they are anyway.
-fn operand(
+pub fn operand(
     b: &mut Builder,
     group: &[T],
     over: &[Name],

@@ -21,6 +21,7 @@ pub fn lower_lets(
 ) -> Result<(Kernel, &'static str), ScheduleError> {
     let is_stream = |axis: &Name| roles.is_stream(program, axis);
     let mut b = Builder::new(program, name, &is_stream);
+    b.matrix_units = roles.matrix_units;
     let rows = knobs["rows"] as usize;
     b.stream_block = knobs["stream"] as usize;
     let sequence = outs.iter().find_map(|o| {

@@ -1,6 +1,7 @@
 //! Tunable values: which a program has, and what they are if nothing is asked for.
 
 use crate::Request;
+use crate::dyadic;
 use crate::edit::map_indices;
 use crate::roles::fitted;
 use crate::template::{Knob, TEMPLATES};
@@ -42,7 +43,8 @@ pub fn knobs_of(program: &Program) -> Vec<&'static Knob> {
 
 /// Every knob with its value: the requested one, or the default, no larger than the axis needs.
 pub fn choose_knobs(program: &Program, request: &Request) -> Knobs {
-    let diagonal = has_diagonal_decay(program);
+    let products = request.matrix_units && dyadic::covers(program);
+    let diagonal = has_diagonal_decay(program) && !products;
     let default = |k: &Knob| {
         if diagonal {
             k.diagonal.unwrap_or(k.default)
@@ -71,8 +73,8 @@ pub fn choose_knobs(program: &Program, request: &Request) -> Knobs {
     knobs
 }
 
-/// Whether some decay varies over an axis that is summed in products with it: then there is no matrix
-/// product inside a chunk, and short chunks are cheaper.
+/// Whether some decay varies over an axis that is summed in products with it: then the products inside a chunk are
+/// elementwise, and short chunks are cheaper.
 fn has_diagonal_decay(program: &Program) -> bool {
     let mut found = false;
     for l in program.lets() {

@@ -12,6 +12,7 @@ mod bounds;
 mod builder;
 mod contract;
 mod declare;
+mod dyadic;
 mod edit;
 mod error;
 mod group;

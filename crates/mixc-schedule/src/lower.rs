@@ -253,7 +253,9 @@ fn lower_add(b: &mut Builder, term: &T, args: &[T]) -> Result<Expr, ScheduleErro
             && b.known_expr(t).is_none()
             && b.tile_axes(t) == free
     };
-    let (sums, rest): (Vec<&T>, Vec<&T>) = args.iter().partition(|a| is_sum(b, a));
+    let (mut sums, rest): (Vec<&T>, Vec<&T>) = args.iter().partition(|a| is_sum(b, a));
+    // What needs most room for itself first, while there is no total to keep (Sethi & Ullman 1970).
+    sums.sort_by_key(|sum| std::cmp::Reverse(nested_sums(sum)));
     if sums.len() < 2 {
         let mut terms = vec![];
         for arg in args {
@@ -275,6 +277,15 @@ fn lower_add(b: &mut Builder, term: &T, args: &[T]) -> Result<Expr, ScheduleErro
     }
     terms.extend(total.map(Expr::Elem));
     Ok(add_all(terms))
+}
+
+/// How many sums a term has.
+fn nested_sums(term: &T) -> usize {
+    let mut count = 0;
+    term.visit(&mut |t| {
+        count += usize::from(matches!(&**t, Term::Sum { axes, .. } if !axes.is_empty()));
+    });
+    count
 }
 
 fn add_all(terms: Vec<Expr>) -> Expr {
@@ -405,6 +416,7 @@ fn lower_running(
             axes,
             along: axis.clone(),
             kind,
+            every: None,
             exclusive,
             reverse,
             dst: dst.clone(),
@@ -478,6 +490,7 @@ fn lower_ss(
             axes,
             along: i.clone(),
             kind: ScanKind::Prod,
+            every: None,
             exclusive: strict,
             reverse: false,
             dst: dst.clone(),

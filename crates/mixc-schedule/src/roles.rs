@@ -28,7 +28,7 @@ pub struct Roles {
     sizes: BTreeMap<Name, i64>,
     /// Axes of packed rows: run-time sizes too.
     packed: BTreeSet<Name>,
-    least_rows: usize,
+    pub matrix_units: bool,
 }
 
 fn index_axes(term: &T) -> BTreeSet<Name> {
@@ -111,7 +111,7 @@ impl Roles {
             sequence,
             sizes: request.sizes.clone(),
             packed: BTreeSet::new(),
-            least_rows: if request.matrix_units { MATRIX_ROWS } else { 1 },
+            matrix_units: request.matrix_units,
         }
     }
 
@@ -133,7 +133,8 @@ impl Roles {
 
     /// Rows of a tile of a sequence, given the most.
     pub fn rows(&self, most: usize, size: &Ix) -> usize {
-        fitted(most, self.value(size)).max(self.least_rows.min(most))
+        let least = if self.matrix_units { MATRIX_ROWS } else { 1 };
+        fitted(most, self.value(size)).max(least.min(most))
     }
 
     /// Whether a summed axis needs a loop.
@@ -222,7 +223,8 @@ fn rows_of(score: &T, columns: &[Name]) -> BTreeSet<Name> {
     rows
 }
 
-fn innermost(term: &T) -> BTreeSet<Name> {
+/// The axes of the two innermost indices of what a term reads.
+pub fn innermost(term: &T) -> BTreeSet<Name> {
     let mut inner = BTreeSet::new();
     term.visit(&mut |t| match &**t {
         Term::Read { index, .. } if index.len() > 1 => {

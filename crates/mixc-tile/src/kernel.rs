@@ -191,11 +191,13 @@ pub enum Stmt {
         b: Access,
     },
     /// dst = running sum or product of expr along `along`, up to and with each position; without it
-    /// if `exclusive`; from the end if `reverse`.
+    /// if `exclusive`; from the end if `reverse`. It starts anew in every segment of `every` positions (a power
+    /// of 2), counted from position 0.
     Scan {
         axes: Vec<Axis>,
         along: Name,
         kind: ScanKind,
+        every: Option<usize>,
         exclusive: bool,
         reverse: bool,
         dst: Access,

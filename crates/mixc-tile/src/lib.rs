@@ -28,6 +28,7 @@
 //! | [`interpret`] | the meaning of kernels |
 //! | [`simplify`] | smaller kernels for known sizes |
 //! | [`visit`], [`flow`] | walks over statements, where values end up |
+//! | [`maxima`] | factors of scores behind their running maximum |
 //! | [`ranges`], [`counts`] | values of indices, amounts of work |
 //!
 //! # Numerics
@@ -42,6 +43,7 @@ pub mod counts;
 pub mod flow;
 mod interp;
 mod kernel;
+pub mod maxima;
 mod print;
 pub mod ranges;
 pub mod simplify;

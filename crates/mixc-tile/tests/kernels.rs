@@ -196,25 +196,29 @@ fn scans_in_all_variants() {
     let x = tensor(1, &[6, 10]);
     let done = run_every_order(
         &kernel,
-        &args(&[], &[], vec![("x", x.clone()), ("y", nan(&[8, 6, 10]))]),
+        &args(&[], &[], vec![("x", x.clone()), ("y", nan(&[12, 6, 10]))]),
     );
-    // Along columns?, exclusive?, reverse?, product?
+    // Along columns?, exclusive?, reverse?, product?, positions of a segment.
     let variants = [
-        (true, false, false, false),
-        (true, true, false, false),
-        (true, false, true, false),
-        (false, true, true, false),
-        (true, false, false, true),
-        (false, true, false, true),
-        (false, false, true, true),
-        (true, true, true, true),
+        (true, false, false, false, 16),
+        (true, true, false, false, 16),
+        (true, false, true, false, 16),
+        (false, true, true, false, 16),
+        (true, false, false, true, 16),
+        (false, true, false, true, 16),
+        (false, false, true, true, 16),
+        (true, true, true, true, 16),
+        (true, false, false, false, 4),
+        (true, true, true, true, 2),
+        (false, true, false, true, 4),
+        (true, false, true, false, 8),
     ];
     assert_close(&done.tensors["y"], 1e-5, |ix| {
-        let (columns, exclusive, reverse, product) = variants[ix[0]];
+        let (columns, exclusive, reverse, product, segment) = variants[ix[0]];
         let (here, count) = if columns { (ix[2], 10) } else { (ix[1], 6) };
         let seen = |n: &usize| {
             let before = if reverse { *n > here } else { *n < here };
-            before || (*n == here && !exclusive)
+            (before || (*n == here && !exclusive)) && n / segment == here / segment
         };
         let value = |n: usize| {
             if columns {

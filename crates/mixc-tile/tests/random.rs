@@ -163,16 +163,18 @@ fn stmt() -> BoxedStrategy<Stmt> {
             axes(),
             name(&LOCAL),
             select(ScanKind::ALL),
+            select(&[None, Some(1), Some(4)][..]),
             any::<bool>(),
             any::<bool>(),
             access(),
             expr()
         )
             .prop_map(
-                |(axes, along, kind, exclusive, reverse, dst, expr)| Stmt::Scan {
+                |(axes, along, kind, every, exclusive, reverse, dst, expr)| Stmt::Scan {
                     axes,
                     along,
                     kind,
+                    every,
                     exclusive,
                     reverse,
                     dst,
@@ -315,6 +317,7 @@ fn kernel_like() -> impl Strategy<Value = String> {
         "contract [i < 4]",
         "scan sum",
         "along i",
+        "every 4",
         "a[i]",
         "a[",
         "]",

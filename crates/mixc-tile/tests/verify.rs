@@ -299,6 +299,15 @@ fn contract_axes() {
 }
 
 #[test]
+fn scan_segment() {
+    accepts("scan sum [i < 4, d < 8] along d every 2 c[i, d] = a[i, d]");
+    rejects(
+        "scan sum [i < 4] along i every 3 u[i] = m[i]",
+        &["scan-segment: the scan starts anew every 3 positions, which is no power of 2"],
+    );
+}
+
+#[test]
 fn scan_axis() {
     rejects(
         "scan sum [i < 4] along d u[i] = m[i]",

@@ -51,6 +51,12 @@ fn emit(mixer: &Mixer, args: &ExplainArgs, stage: Stage) -> Result<String, Error
                 .map(|f| format!("// {}: {}\n{}\n", f.name, f.rules.join(", "), f.program))
                 .collect())
         }
+        Stage::Tile if let Ok(target) = gpu_target(&args.target) => {
+            let fitted =
+                mixc::example_fitted(mixer, &sizes, &sets, target, args.dtype, form, &choices)?;
+            let kernels = &fitted.schedule.kernels;
+            Ok(kernels.iter().map(|k| format!("{k}\n")).collect())
+        }
         Stage::Tile => {
             let executable = mixc::example_executable(
                 mixer,

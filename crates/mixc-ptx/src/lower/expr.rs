@@ -11,6 +11,7 @@ use crate::place::Home;
 use crate::spread;
 use crate::visit::{self, Key};
 use mixc_ir::{Func, Ix};
+use mixc_tile::maxima::uniform;
 use mixc_tile::{Access, Expr, Stmt};
 use std::collections::HashMap;
 
@@ -90,8 +91,9 @@ impl<'k> Lower<'k> {
         })
     }
 
-    /// exp(x - m) as 2^(x log2 e - m log2 e): one multiply-add for each element, and the product with m once for
-    /// all elements that share it. The difference is rounded at the size of m, which 16-bit inputs cannot tell.
+    /// exp(c x - m) as 2^(x c log2 e - m log2 e): one multiply-add for each element, and the products with the parameter
+    /// c and with m once for all elements that share them. The difference is rounded at the size of m, which 16-bit
+    /// inputs cannot tell.
     fn shifted_exp(
         &mut self,
         func: Func,
@@ -110,12 +112,19 @@ impl<'k> Lower<'k> {
         if func != Func::Exp || self.accuracy == functions::Accuracy::Full {
             return Ok(None);
         }
+        let log2e = self.e.f32(std::f32::consts::LOG2_E);
+        let (x, factor) = match x {
+            Expr::Mul(c, scaled) if uniform(c) => {
+                let c = self.number(c, points, register, at, cache)?;
+                (&**scaled, self.e.fmul(c, log2e))
+            }
+            x => (x, log2e),
+        };
         let x = self.number(x, points, register, at, cache)?;
         let m = self.number(m, points, register, at, cache)?;
-        let log2e = self.e.f32(std::f32::consts::LOG2_E);
         let shift = self.e.fmul(m, log2e);
         let shift = self.e.fneg(shift);
-        let exponent = self.e.fma(x, log2e, shift);
+        let exponent = self.e.fma(x, factor, shift);
         Ok(Some(self.e.call(
             "llvm.nvvm.ex2.approx.ftz.f",
             &[exponent],
@@ -209,8 +218,8 @@ impl<'k> Lower<'k> {
         Ok(())
     }
 
-    /// For a large tile in registers that is multiplied by a vector, whether some factor of the warp is not 1: the running
-    /// maximum of a softmax rarely changes after the first blocks, and then nothing is to be done.
+    /// For a large tile in registers that is multiplied by a vector or a parameter, whether some factor of the warp is
+    /// not 1: the running maximum of a softmax rarely changes after the first blocks, and then nothing is to be done.
     fn rescaling_needed(
         &mut self,
         dst: &Access,
@@ -221,6 +230,12 @@ impl<'k> Lower<'k> {
             return Ok(None);
         };
         let factor = match (&**a, &**b) {
+            (factor, Expr::Elem(tile)) if tile == dst && uniform(factor) => {
+                let points = self.points(layout, &[], None);
+                let value = self.number(factor, &points, 0, &[], &mut Cache::new())?;
+                let one = self.e.f32(1.0);
+                return Ok(Some(self.e.fcmp("une", value, one)));
+            }
             (Expr::Elem(tile), Expr::Elem(factor)) if tile == dst => factor,
             (Expr::Elem(factor), Expr::Elem(tile)) if tile == dst => factor,
             _ => return Ok(None),

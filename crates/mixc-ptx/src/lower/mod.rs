@@ -28,7 +28,7 @@ use crate::{BulkMap, LowerError, Options, Param, PtxKernel, spread};
 use feeds::Turn;
 use mixc_ir::{DType, Ix, Name};
 use mixc_tile::ranges::Interval;
-use mixc_tile::{Access, Compare, Cond, Kernel, Stmt};
+use mixc_tile::{Access, Compare, Cond, Kernel, Stmt, maxima};
 use std::collections::{HashMap, HashSet};
 use sync::Hazards;
 
@@ -40,6 +40,8 @@ const REGISTERS_WITHOUT_PRODUCTS: u32 = 168;
 /// # Errors
 /// If its tiles do not fit into shared memory, or it uses what PTX code cannot do.
 pub fn lower(kernel: &Kernel, options: &Options) -> Result<PtxKernel, LowerError> {
+    let factored = maxima::factored(kernel).filter(|_| accuracy(kernel) == Accuracy::Fast);
+    let kernel = factored.as_ref().unwrap_or(kernel);
     let placement = place(kernel, options)?;
     let mut lower = Lower::new(kernel, options, placement);
     let named = |e: LowerError| match e {
@@ -91,20 +93,25 @@ pub(crate) struct Lower<'k> {
     pinned: bool,
 }
 
+/// Kernels with 16-bit tensors may use the hardware's approximations.
+fn accuracy(kernel: &Kernel) -> Accuracy {
+    let half = |t: &mixc_tile::TensorArg| matches!(t.dtype, DType::Bf16 | DType::F16);
+    match kernel.tensors.iter().any(half) {
+        true => Accuracy::Fast,
+        false => Accuracy::Full,
+    }
+}
+
 impl<'k> Lower<'k> {
     fn new(kernel: &'k Kernel, options: &'k Options, placement: Placement) -> Lower<'k> {
         let mut e = Emit::new();
-        let half = kernel
-            .tensors
-            .iter()
-            .any(|t| matches!(t.dtype, DType::Bf16 | DType::F16));
         let placeholder = e.i32(0);
         let hazards = Hazards::new(&placement.slots);
         Lower {
             e,
             kernel,
             options,
-            accuracy: if half { Accuracy::Fast } else { Accuracy::Full },
+            accuracy: accuracy(kernel),
             scope: Scope::default(),
             scalars: HashMap::new(),
             pointers: HashMap::new(),
@@ -276,11 +283,14 @@ impl<'k> Lower<'k> {
             threads += producer::PRODUCERS;
         }
         // ptxas would rather spill than give up an occupancy that the kernel does not profit from: that of split f32
-        // products, or one that shared memory does not allow.
+        // products, or one that shared memory does not allow. In a kernel without loops it does not, and told so it moves
+        // loads up until it has to spill.
         let limits = self.options.target.limits();
         let shared = self.placement.shared_bytes as u32 + producer::RESERVED_SHARED;
         let held = (limits.shared_per_sm / shared).max(1);
-        let all_registers = held * threads * 256 <= limits.registers_per_sm;
+        let loops = |s: &Stmt| matches!(s, Stmt::For { .. });
+        let all_registers =
+            held * threads * 256 <= limits.registers_per_sm && self.kernel.body.iter().any(loops);
         // A kernel without products needs few, but more than the least that `ptxas` tries.
         let bare = limits.registers_per_sm / (threads * REGISTERS_WITHOUT_PRODUCTS);
         let bound = match self.accuracy {

@@ -139,10 +139,10 @@ impl<'k> Lower<'k> {
         for place in &access.places {
             coordinates.push(match place {
                 Place::Axis(name) => match (steps.get(name), points.coordinate_of(at, name)) {
-                    (Some(step), _) => *step,
+                    (Some(step), _) => Coordinate::of(*step),
                     (None, Some((n, c))) => {
                         key.push(c.fixed);
-                        self.clamped(points, at, n)
+                        self.kept_within(points, at, n)
                     }
                     (None, None) => {
                         return Err(super::unsupported(format!(
@@ -150,7 +150,7 @@ impl<'k> Lower<'k> {
                         )));
                     }
                 },
-                Place::At(ix) => self.uniform(ix)?,
+                Place::At(ix) => Coordinate::of(self.uniform(ix)?),
             });
         }
         let key = (access.clone(), key);

@@ -14,6 +14,12 @@ pub(crate) struct Coordinate {
     pub fixed: u32,
 }
 
+impl Coordinate {
+    pub fn of(thread: Val) -> Coordinate {
+        Coordinate { thread, fixed: 0 }
+    }
+}
+
 /// A layout with the thread's part of every coordinate computed.
 #[derive(Clone)]
 pub(crate) struct Points {
@@ -136,6 +142,19 @@ impl Lower<'_> {
         }
         let last = self.e.i32(points.axes[axis].1 as i32 - 1);
         self.e.min(value, last)
+    }
+
+    /// As [`Lower::clamped`], in two parts where that changes nothing.
+    pub(super) fn kept_within(
+        &mut self,
+        points: &Points,
+        at: &[Coordinate],
+        axis: usize,
+    ) -> Coordinate {
+        match points.ragged(at[axis].fixed, axis) {
+            true => Coordinate::of(self.clamped(points, at, axis)),
+            false => at[axis],
+        }
     }
 
     /// Clamped coordinates by axis name.

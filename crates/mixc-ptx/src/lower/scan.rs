@@ -2,7 +2,7 @@
 //!
 //! The bits of the axis are taken from the lowest up, a run of register bits or one lane bit at a time. On the way up,
 //! groups of neighbours are combined to the sums of larger groups; on the way back down, every group learns what comes
-//! before it.
+//! before it. A scan that starts anew in every segment leaves out the bits above the segments.
 
 use super::Lower;
 use super::expr::Cache;
@@ -67,7 +67,7 @@ impl<'k> Lower<'k> {
     }
 
     fn scanned(&mut self, layout: &Layout, form: &Form, order: Order, values: &Values) -> Values {
-        let mut digits = digits(layout, &form.along);
+        let mut digits = digits(layout, form);
         let first = match digits.first() {
             Some(Digit::Registers(_)) => match digits.remove(0) {
                 Digit::Registers(bits) => bits,
@@ -182,16 +182,16 @@ fn group(register: usize, bits: &[u32]) -> usize {
     bits.iter().fold(register, |r, bit| r & !(1 << bit))
 }
 
-/// The bits of an axis in order: neighbouring register bits together.
-fn digits(layout: &Layout, along: &str) -> Vec<Digit> {
-    let Some(n) = spread::out_index(layout, along) else {
+/// The bits of the axis within a segment in order: neighbouring register bits together.
+fn digits(layout: &Layout, form: &Form) -> Vec<Digit> {
+    let Some(n) = spread::out_index(layout, &form.along) else {
         return vec![];
     };
     let mut bits: Vec<(u32, bool, u32)> = vec![];
     for (input, is_lane) in [(REGISTER, false), (LANE, true)] {
         for bit in 0..layout.in_bits(input) {
             let step = layout.basis(input, bit)[n];
-            if step != 0 {
+            if step != 0 && form.every.is_none_or(|n| (step as usize) < n) {
                 bits.push((step, is_lane, bit));
             }
         }

@@ -215,41 +215,52 @@ impl Lower<'_> {
                         unsupported(format!("bug: the axis {name} has no coordinate"))
                     })?;
                     if clamp {
-                        self.clamped(points, at, n)
+                        self.kept_within(points, at, n)
                     } else {
-                        self.coordinate(c)
+                        c
                     }
                 }
-                Place::At(ix) => self.uniform(ix)?,
+                Place::At(ix) => Coordinate::of(self.uniform(ix)?),
             });
         }
         if coordinates.is_empty() {
-            coordinates.push(self.e.i32(0));
+            coordinates.push(Coordinate::of(self.e.i32(0)));
         }
         Ok(self.address(storage, &coordinates))
     }
 
-    /// The address of the element with these coordinates, one for each dimension.
-    pub(super) fn address(&mut self, storage: &Storage, coordinates: &[Val]) -> Val {
-        let mut row = self.e.i32(0);
-        for (dim, c) in coordinates.iter().enumerate() {
-            if dim != storage.inner {
-                let stride = self.e.i32(storage.row_stride(dim) as i32);
-                let part = self.e.mul(*c, stride);
-                row = self.e.add(row, part);
+    /// The address of the element with these coordinates, one for each dimension. What registers add to it is a constant
+    /// as far as the swizzle allows: then the elements of a thread share few addresses.
+    pub(super) fn address(&mut self, storage: &Storage, coordinates: &[Coordinate]) -> Val {
+        let outer = |dim: &usize| *dim != storage.inner;
+        let strides = (0..coordinates.len())
+            .filter(outer)
+            .map(|d| storage.row_stride(d));
+        // Else the parts of a row number could have bits in common.
+        let apart = strides.clone().all(usize::is_power_of_two);
+        let (mut row, mut fixed_row) = (self.e.i32(0), 0);
+        for (dim, stride) in (0..coordinates.len()).filter(outer).zip(strides) {
+            let mut c = coordinates[dim];
+            if !apart {
+                c = Coordinate::of(self.coordinate(c));
             }
+            let by = self.e.i32(stride as i32);
+            let part = self.e.mul(c.thread, by);
+            row = self.e.add(row, part);
+            fixed_row += c.fixed as usize * stride;
         }
-        self.row_address(storage, row, coordinates[storage.inner])
-    }
-
-    pub(super) fn row_address(&mut self, storage: &Storage, row: Val, inner: Val) -> Val {
+        let inner = coordinates[storage.inner];
         let shift = storage.elem.bytes().trailing_zeros();
-        let mut within = self.e.shl(inner, shift);
+        let mut within = self.e.shl(inner.thread, shift);
+        let mut fixed = (inner.fixed << shift) as usize;
+        let mut constant = self.placement.slots[storage.slot].offset + fixed_row * storage.pitch;
         let mut panel = None;
         if storage.panels > 1 {
             let mask = self.e.i32(storage.pitch as i32 - 1);
             panel = Some(self.e.shr(within, storage.pitch.trailing_zeros()));
             within = self.e.bit_and(within, mask);
+            constant += fixed / storage.pitch * storage.rows() * storage.pitch;
+            fixed %= storage.pitch;
         }
         if storage.mask != 0 {
             let high = self.e.shr(row, storage.shift);
@@ -257,7 +268,13 @@ impl Lower<'_> {
             let bits = self.e.bit_and(high, mask);
             let bits = self.e.shl(bits, 4);
             within = self.e.bit_xor(within, bits);
+            fixed ^= (fixed_row >> storage.shift & storage.mask as usize) << 4;
+            let swizzled = (storage.mask as usize) << 4;
+            let flipped = self.e.i32((fixed & swizzled) as i32);
+            within = self.e.bit_xor(within, flipped);
+            fixed &= !swizzled;
         }
+        constant += fixed;
         let pitch = self.e.i32(storage.pitch as i32);
         let start = self.e.mul(row, pitch);
         let mut offset = self.e.add(start, within);
@@ -266,8 +283,13 @@ impl Lower<'_> {
             let before = self.e.mul(panel, bytes);
             offset = self.e.add(offset, before);
         }
-        let base = self.slot_base(storage.slot);
-        self.e.offset(base, offset)
+        let mut base = self.shared;
+        if let Some(stage) = self.stages.get(&storage.slot).copied() {
+            base = self.e.offset(base, stage);
+        }
+        let base = self.e.offset(base, offset);
+        let constant = self.e.i32(constant as i32);
+        self.e.offset(base, constant)
     }
 
     /// Where the current stage of a slot begins.
@@ -395,6 +417,10 @@ impl Lower<'_> {
             }
             if self.placement.storage[buf].is_some() {
                 self.dirty.insert(buf);
+                // Then nothing holds registers for what another statement computes.
+                if self.placement.only_copied[buf] {
+                    self.flush(buf);
+                }
             }
             return Ok(());
         }

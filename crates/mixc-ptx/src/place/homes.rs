@@ -13,6 +13,9 @@ use std::collections::HashMap;
 /// can loop over the others.
 const UNROLL: u32 = 32;
 
+/// Values of a scan that a thread keeps in registers at most.
+const MOST_OF_A_LINE: u32 = 64;
+
 pub(crate) struct Homes<'k> {
     kernel: &'k Kernel,
     products: &'k HashMap<Key, Product>,
@@ -74,6 +77,8 @@ impl<'k> Homes<'k> {
         self.spread_from_operands(&stmts);
         self.spread_from_readers(&stmts);
         self.spread_from_operands(&stmts);
+        self.lines_of_scans(&stmts);
+        self.spread_from_operands(&stmts);
         for stmt in &stmts {
             if let Some(product) = self.products.get(&(*stmt as Key))
                 && product.unit.is_matrix()
@@ -132,18 +137,80 @@ impl<'k> Homes<'k> {
         }
     }
 
+    /// Scans of tiles that elementwise statements go on with stay in the registers in which they are computed, and so
+    /// does what is computed elementwise for such scans.
+    fn lines_of_scans(&mut self, stmts: &[&'k Stmt]) {
+        for stmt in stmts {
+            let Stmt::Scan { dst, .. } = stmt else {
+                continue;
+            };
+            let layout = self.lines_of(stmt);
+            let elementwise = self.all_readers(dst.buf, stmts, |reader| {
+                matches!(reader, Stmt::Map { .. }) && visit::axes(reader).len() == dst.places.len()
+            });
+            if elementwise && dst.places.len() > 1 && spread::registers(&layout) <= MOST_OF_A_LINE {
+                self.settle(dst, &layout);
+            }
+        }
+        for stmt in stmts {
+            let Stmt::Map { dst, .. } = stmt else {
+                continue;
+            };
+            let in_registers = |scan: &Stmt| {
+                let by = visit::written(scan).map(|by| visit::index(by.buf));
+                by.is_some_and(|by| self.homes[by] != Home::Shared)
+            };
+            let scanned = self.all_readers(dst.buf, stmts, |reader| match reader {
+                Stmt::Scan { .. } => in_registers(reader),
+                _ => matches!(reader, Stmt::Map { .. }),
+            });
+            let is_scan = |s: &&&Stmt| matches!(s, Stmt::Scan { .. });
+            let scans: Vec<&Stmt> = stmts.iter().filter(is_scan).copied().collect();
+            if let Some(layout) = self.layout_for_readers(dst.buf, &scans)
+                && let Some(places) = visit::plain(dst)
+                && scanned
+            {
+                let layout = spread::of_statement(&layout, &places, &visit::axes(stmt));
+                self.settle(dst, &layout);
+            }
+        }
+    }
+
+    /// Threads over the lines of a scan; where there are few, lanes share one rather than warps doing the same.
+    fn lines_of(&self, stmt: &Stmt) -> Layout {
+        let axes = visit::axes(stmt);
+        let (outer, inner) = split_bits(&axes, |name| match stmt {
+            Stmt::Scan { along, .. } => name != along,
+            _ => true,
+        });
+        let lanes = outer.len().saturating_sub(self.warp_bits as usize).min(5);
+        spread::lines(&axes, &outer, &inner, lanes, self.warp_bits)
+    }
+
+    /// Whether a buffer has readers, and all of them are such.
+    fn all_readers(&self, buf: BufId, stmts: &[&Stmt], such: impl Fn(&Stmt) -> bool) -> bool {
+        let reads = |s: &&&Stmt| visit::reads(s).iter().any(|a| a.buf == buf);
+        let mut readers = stmts.iter().filter(reads).peekable();
+        readers.peek().is_some() && readers.all(|s| such(s))
+    }
+
     /// The layout in which all readers of a buffer want it.
     fn readers_layout(&self, buf: BufId, stmts: &[&'k Stmt]) -> Option<Layout> {
+        let elementwise = self.all_readers(buf, stmts, |reader| {
+            matches!(
+                reader,
+                Stmt::Map { .. } | Stmt::Reduce { .. } | Stmt::Store { .. }
+            )
+        });
+        elementwise.then(|| self.layout_for_readers(buf, stmts))?
+    }
+
+    /// The same, for readers of any kind.
+    fn layout_for_readers(&self, buf: BufId, stmts: &[&Stmt]) -> Option<Layout> {
         let shape = &self.kernel.bufs[visit::index(buf)].shape;
         let mut found = None;
         for stmt in stmts {
             for access in visit::reads(stmt).into_iter().filter(|a| a.buf == buf) {
-                if !matches!(
-                    stmt,
-                    Stmt::Map { .. } | Stmt::Reduce { .. } | Stmt::Store { .. }
-                ) {
-                    return None;
-                }
                 let places = visit::plain(access)?;
                 let wanted = spread::of_buffer(&self.register_layout(stmt)?, &places, shape);
                 if *found.get_or_insert_with(|| wanted.clone()) != wanted {
@@ -262,19 +329,16 @@ impl<'k> Homes<'k> {
                     None => {
                         let kept = visit::plain_axes(dst);
                         let (outer, inner) = split_bits(&axes, |name| kept.contains(name));
-                        let layout = spread::lines(&axes, &outer, &inner, self.warp_bits);
+                        let layout = spread::lines(&axes, &outer, &inner, 5, self.warp_bits);
                         spread::with_loop(&layout, UNROLL, &|name| {
                             !kept.iter().any(|k| **k == *name)
                         })
                     }
                 }
             }
-            Stmt::Scan { along, dst, .. } => match &self.homes[visit::index(dst.buf)] {
+            Stmt::Scan { dst, .. } => match &self.homes[visit::index(dst.buf)] {
                 Home::Registers(_) => self.register_layout(stmt)?,
-                Home::Shared => {
-                    let (outer, inner) = split_bits(&axes, |name| name != along);
-                    spread::lines(&axes, &outer, &inner, self.warp_bits)
-                }
+                Home::Shared => self.lines_of(stmt),
             },
         })
     }
@@ -307,13 +371,7 @@ impl<'k> Homes<'k> {
             let Some(layout) = layouts.get(&(stmt as Key)) else {
                 return;
             };
-            let misplaced =
-                |access: &Access, layout: &Layout| match &self.homes[visit::index(access.buf)] {
-                    Home::Registers(held) => visit::plain(access)
-                        .and_then(|places| spread::same_thread(held, &places, layout))
-                        .is_none(),
-                    Home::Shared => false,
-                };
+            let misplaced = |access: &Access, layout: &Layout| self.misplaced(access, layout);
             let in_registers = |a: &Access| self.homes[visit::index(a.buf)] != Home::Shared;
             match self.products.get(&(stmt as Key)) {
                 Some(p) => {
@@ -340,6 +398,39 @@ impl<'k> Homes<'k> {
             }
         });
         mirrored
+    }
+
+    /// Whether a buffer is in registers, but not in those in which a layout wants it.
+    fn misplaced(&self, access: &Access, layout: &Layout) -> bool {
+        match &self.homes[visit::index(access.buf)] {
+            Home::Registers(held) => visit::plain(access)
+                .and_then(|places| spread::same_thread(held, &places, layout))
+                .is_none(),
+            Home::Shared => false,
+        }
+    }
+
+    /// By buffer: whether it is computed elementwise in registers, and all that read it find it in shared memory.
+    pub fn only_copied(&self, layouts: &HashMap<Key, Layout>) -> Vec<bool> {
+        let mut only: Vec<bool> = self.homes.iter().map(|h| *h != Home::Shared).collect();
+        visit::each(&self.kernel.body, &mut |stmt| {
+            let Some(layout) = layouts.get(&(stmt as Key)) else {
+                return;
+            };
+            if let Some(dst) = visit::written(stmt) {
+                only[visit::index(dst.buf)] &= matches!(stmt, Stmt::Map { .. });
+            }
+            let product = self.products.get(&(stmt as Key));
+            for access in visit::reads(stmt) {
+                let copied = match product {
+                    Some(p) if p.columns.buf == access.buf => true,
+                    Some(p) => self.misplaced(&p.rows, &rows_operand(p, self.warp_bits)),
+                    None => self.misplaced(access, layout),
+                };
+                only[visit::index(access.buf)] &= copied;
+            }
+        });
+        only
     }
 
     /// A result that is not computed where the buffer's registers are goes through shared memory.

@@ -113,6 +113,8 @@ pub(crate) struct Slot {
 pub(crate) struct Placement {
     /// By buffer.
     pub homes: Vec<Home>,
+    /// By buffer: whether it is in registers only until it is computed, and then in shared memory.
+    pub only_copied: Vec<bool>,
     /// By buffer: its place in shared memory, if it has one.
     pub storage: Vec<Option<Storage>>,
     pub slots: Vec<Slot>,
@@ -151,6 +153,7 @@ fn arrange(kernel: &Kernel, options: &Options) -> Placement {
     let homes = homes::Homes::new(kernel, &products, warp_bits).solve();
     let layouts = homes.statement_layouts();
     let mirrored = homes.mirrored(&layouts);
+    let only_copied = homes.only_copied(&layouts);
     let pipelines = pipelines::find(kernel, options, &homes.homes);
     let mut storage = vec![None; kernel.bufs.len()];
     for (n, buf) in kernel.bufs.iter().enumerate() {
@@ -169,6 +172,7 @@ fn arrange(kernel: &Kernel, options: &Options) -> Placement {
     }
     let mut placement = Placement {
         homes: homes.homes,
+        only_copied,
         storage,
         slots: vec![],
         layouts,
@@ -212,14 +216,28 @@ pub fn suggested_warps(kernel: &Kernel, options: &Options) -> u32 {
     choices.into_iter().max_by_key(products).unwrap_or(usual)
 }
 
-/// Warps for which the results of all products that live at a time take at most half of a thread's registers: 4, or
-/// 8 for larger tiles.
+/// Warps for which the results of all products that live at a time take at most half of a thread's registers, and the
+/// longest scan takes few: 4, or 8 for larger tiles.
 fn usual_warps(kernel: &Kernel) -> u32 {
-    if result_elements(kernel) > 128 * 128 {
+    if result_elements(kernel) > 128 * 128 || scanned_elements(kernel) > 128 * 32 {
         8
     } else {
         4
     }
+}
+
+/// Elements of the largest tile that is scanned in a kernel with products: threads hold its lines.
+fn scanned_elements(kernel: &Kernel) -> usize {
+    let (mut most, mut products) = (0, false);
+    visit::each(&kernel.body, &mut |stmt| {
+        products |= matches!(stmt, Stmt::Contract { .. });
+        if let Stmt::Scan { axes, .. } = stmt
+            && axes.len() == 2
+        {
+            most = most.max(axes.iter().map(|a| a.extent).product());
+        }
+    });
+    if products { most } else { 0 }
 }
 
 /// Elements of the results of all products that live at a time, and of what is computed beside them: factors over other

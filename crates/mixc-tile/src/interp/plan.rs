@@ -81,6 +81,7 @@ pub enum Kind {
     Scan {
         along: usize,
         kind: ScanKind,
+        every: Option<usize>,
         exclusive: bool,
         reverse: bool,
         expr: Value,

@@ -209,6 +209,7 @@ impl<'k> Resolver<'k, '_> {
             Stmt::Scan {
                 along,
                 kind,
+                every,
                 exclusive,
                 reverse,
                 dst,
@@ -222,6 +223,7 @@ impl<'k> Resolver<'k, '_> {
                 Ok(Kind::Scan {
                     along,
                     kind: *kind,
+                    every: *every,
                     exclusive: *exclusive,
                     reverse: *reverse,
                     expr,

@@ -72,6 +72,7 @@ impl Machine<'_> {
             Kind::Scan {
                 along,
                 kind,
+                every,
                 exclusive,
                 reverse,
                 expr,
@@ -85,8 +86,13 @@ impl Machine<'_> {
                 let mut ix = vec![0; tile.extents.len()];
                 odometer(&tile.extents, &others, &mut ix, |ix| {
                     let mut acc = start;
+                    let segment = |at: usize| every.map(|n| at / n);
+                    let mut last = None;
                     for step in 0..n {
                         ix[*along] = if *reverse { n - 1 - step } else { step };
+                        if last.replace(segment(ix[*along])) != Some(segment(ix[*along])) {
+                            acc = start;
+                        }
                         self.set_vars(&t, ix);
                         let value = self.value(expr, &t, ix)?;
                         let before = acc;

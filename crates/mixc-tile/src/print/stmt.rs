@@ -103,16 +103,18 @@ impl Display for Show<'_, Stmt> {
                 axes,
                 along,
                 kind,
+                every,
                 exclusive,
                 reverse,
                 dst,
                 expr,
             } => {
+                let every = every.map(|n| format!(" every {n}")).unwrap_or_default();
                 let exclusive = if *exclusive { " exclusive" } else { "" };
                 let reverse = if *reverse { " reverse" } else { "" };
                 write!(
                     f,
-                    "scan {} {} along {along}{exclusive}{reverse} ",
+                    "scan {} {} along {along}{every}{exclusive}{reverse} ",
                     kind.name(),
                     Axes(axes)
                 )?;

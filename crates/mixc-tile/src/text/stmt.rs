@@ -194,6 +194,10 @@ fn scan(c: &mut Cursor) -> Parsed<Stmt> {
     let axes = parse_axes(c)?;
     c.expect_word("along")?;
     let along = c.expect_name("a local axis")?;
+    let every = match c.eat_word("every") {
+        true => Some(parse_extent(c)?),
+        false => None,
+    };
     let exclusive = c.eat_word("exclusive");
     let reverse = c.eat_word("reverse");
     let dst = parse_access(c)?;
@@ -202,6 +206,7 @@ fn scan(c: &mut Cursor) -> Parsed<Stmt> {
         axes,
         along,
         kind,
+        every,
         exclusive,
         reverse,
         dst,

@@ -26,6 +26,7 @@
 //!   them there, a store all of them in its index (otherwise one place gets several values).
 //! - `contract-axes`: each axis occurs in two of the three accesses or in all, in each at most once.
 //! - `scan-axis`: the axis of a scan is one of its local axes.
+//! - `scan-segment`: a scan starts anew after a power of 2 of positions.
 //!
 //! Reads and writes
 //! - `alias`: `map` reads its destination's buffer at the same place only; `load` (in a gather),

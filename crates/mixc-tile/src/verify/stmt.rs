@@ -80,9 +80,19 @@ impl Checker<'_> {
                 union(axes_of(dst), union(axes_of(a), axes_of(b)))
             }
             Stmt::Scan {
-                along, dst, expr, ..
+                along,
+                every,
+                dst,
+                expr,
+                ..
             } => {
                 self.destination(axes, dst, true);
+                if let Some(n) = every.filter(|n| !n.is_power_of_two()) {
+                    self.error(
+                        "scan-segment",
+                        format!("the scan starts anew every {n} positions, which is no power of 2"),
+                    );
+                }
                 if !names.contains(along) {
                     self.error(
                         "scan-axis",
