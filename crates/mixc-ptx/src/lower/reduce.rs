@@ -53,7 +53,7 @@ impl<'k> Lower<'k> {
     ) -> Result<(), LowerError> {
         let layout = self.placement.layouts[&(stmt as Key)].clone();
         let axes = visit::axes(stmt);
-        self.ready(&visit::reads(stmt), &layout, Some(dst), Tensors::default())?;
+        self.ready(&visit::reads(stmt), &layout, None, Tensors::default())?;
         let kept = visit::plain_axes(dst);
         let groups = Groups::of(&layout, &kept);
         let start = identity(kind);
@@ -188,8 +188,13 @@ impl<'k> Lower<'k> {
             .cloned()
             .collect();
         let points = self.points(&own, &kept_axes, None);
+        let shared = self.placement.homes[visit::index(dst.buf)] == Home::Shared;
+        if shared {
+            // Only now: the sums across warps may have had a barrier behind which the write would be forgotten.
+            let slot = self.storage(dst)?.slot;
+            self.touch(&[], &[slot], Tensors::default());
+        }
         if accumulate {
-            let shared = self.placement.homes[visit::index(dst.buf)] == Home::Shared;
             let writer = self.writer(&own);
             let guarded = shared && self.e.constant(writer).is_none();
             if shared {

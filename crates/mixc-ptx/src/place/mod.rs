@@ -132,18 +132,33 @@ pub(crate) struct Placement {
     pub warp_bits: u32,
 }
 
+/// Registers of a multiprocessor, on all targets.
+const REGISTERS: usize = 1 << 16;
+
 pub(crate) fn place(kernel: &Kernel, options: &Options) -> Result<Placement, LowerError> {
-    let placement = arrange(kernel, options);
     let available = options.target.limits().shared_per_block as usize;
+    let refused = |needed: usize| LowerError::SharedMemory {
+        kernel: kernel.name.clone(),
+        needed: u32::try_from(needed).unwrap_or(u32::MAX),
+        available: available as u32,
+        target: options.target,
+    };
+    if let Some(elements) = hopeless(kernel, options) {
+        return Err(refused(2 * elements));
+    }
+    let placement = arrange(kernel, options);
     if placement.shared_bytes > available {
-        return Err(LowerError::SharedMemory {
-            kernel: kernel.name.clone(),
-            needed: placement.shared_bytes as u32,
-            available: available as u32,
-            target: options.target,
-        });
+        return Err(refused(placement.shared_bytes));
     }
     Ok(placement)
+}
+
+/// The elements of the largest tile, if neither registers nor shared memory hold it: to spread it over threads would take
+/// long.
+fn hopeless(kernel: &Kernel, options: &Options) -> Option<usize> {
+    let available = options.target.limits().shared_per_block as usize;
+    let elements = kernel.bufs.iter().map(|b| b.shape.iter().product());
+    elements.max().filter(|n| *n > REGISTERS.max(available / 2))
 }
 
 /// As [`place`], whether or not it fits.
@@ -199,7 +214,7 @@ fn arrange(kernel: &Kernel, options: &Options) -> Placement {
 /// most of them can.
 pub fn suggested_warps(kernel: &Kernel, options: &Options) -> u32 {
     let usual = usual_warps(kernel);
-    if options.target != Target::Sm90a {
+    if options.target != Target::Sm90a || hopeless(kernel, options).is_some() {
         return usual;
     }
     let products = |warps: &u32| {
