@@ -18,8 +18,9 @@ use crate::ScheduleError;
 use crate::builder::{Binding, Builder, places};
 use crate::contract::operand;
 use crate::lower::{guarded, lower};
-use mixc_ir::{Func, Ix, Name, Program, T, Term};
-use mixc_tile::{Access, Expr, Place, ScanKind, Stmt};
+use mixc_ir::{Func, Ix, Name, T, Term};
+use mixc_tile::visit::each;
+use mixc_tile::{Access, Expr, Kernel, Place, ScanKind, Stmt};
 use std::collections::BTreeSet;
 
 /// Below this length elementwise work is cheaper than products that are mostly thrown away.
@@ -229,27 +230,11 @@ fn same_positions(b: &Builder, j: &Name, i: &Name) -> bool {
     tile(j).is_some_and(|(_, n)| n >= SHORTEST) && tile(j) == tile(i)
 }
 
-/// Whether the decays of a program that vary over summed axes vary over no other features, as far as its terms tell: then
-/// long chunks have matrix products.
-pub fn covers(program: &Program) -> bool {
-    let outer: BTreeSet<&Name> = program.splits.iter().map(|s| &s.outer).collect();
-    let mut all = true;
-    for l in program.lets() {
-        l.value.visit(&mut |t| {
-            let Term::Sum { axes, factors } = &**t else {
-                return;
-            };
-            for factor in factors {
-                let Term::Ss { j, decay, .. } = &**factor else {
-                    continue;
-                };
-                if !decay.free_axes().iter().any(|a| axes.contains(a)) {
-                    continue;
-                }
-                let known = |a: &Name| a == j || axes.contains(a) || outer.contains(a);
-                all &= crate::roles::innermost(decay).iter().all(known);
-            }
-        });
-    }
-    all
+/// Whether a kernel has decays over rows, columns and features as a tile.
+pub fn is_left_out(kernel: &Kernel) -> bool {
+    let mut found = false;
+    each(&kernel.body, &mut |stmt| {
+        found |= matches!(stmt, Stmt::Scan { axes, .. } if axes.len() > 2);
+    });
+    found
 }

@@ -1,7 +1,6 @@
 //! Tunable values: which a program has, and what they are if nothing is asked for.
 
 use crate::Request;
-use crate::dyadic;
 use crate::edit::map_indices;
 use crate::roles::fitted;
 use crate::template::{Knob, TEMPLATES};
@@ -41,10 +40,10 @@ pub fn knobs_of(program: &Program) -> Vec<&'static Knob> {
     knobs
 }
 
-/// Every knob with its value: the requested one, or the default, no larger than the axis needs.
-pub fn choose_knobs(program: &Program, request: &Request) -> Knobs {
-    let products = request.matrix_units && dyadic::covers(program);
-    let diagonal = has_diagonal_decay(program) && !products;
+/// Every knob with its value: the requested one, or the default, no larger than the axis needs. `elementwise` says that
+/// decays for every feature are no matrix products.
+pub fn choose_knobs(program: &Program, request: &Request, elementwise: bool) -> Knobs {
+    let diagonal = elementwise && has_diagonal_decay(program);
     let default = |k: &Knob| {
         if diagonal {
             k.diagonal.unwrap_or(k.default)
@@ -75,7 +74,7 @@ pub fn choose_knobs(program: &Program, request: &Request) -> Knobs {
 
 /// Whether some decay varies over an axis that is summed in products with it: then the products inside a chunk are
 /// elementwise, and short chunks are cheaper.
-fn has_diagonal_decay(program: &Program) -> bool {
+pub fn has_diagonal_decay(program: &Program) -> bool {
     let mut found = false;
     for l in program.lets() {
         l.value.visit(&mut |t| {

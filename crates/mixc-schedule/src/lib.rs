@@ -77,7 +77,21 @@ pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, Schedu
     let mut program = program.clone();
     drop_absent(&mut program, &request.absent);
     spell::spell_out(&mut program);
-    let mut knobs = knobs::choose_knobs(&program, request);
+    if request.matrix_units && knobs::has_diagonal_decay(&program) {
+        let schedule = schedule_for(program.clone(), request, false)?;
+        if !schedule.kernels.iter().any(dyadic::is_left_out) {
+            return Ok(schedule);
+        }
+    }
+    schedule_for(program, request, true)
+}
+
+fn schedule_for(
+    mut program: Program,
+    request: &Request,
+    elementwise: bool,
+) -> Result<Schedule, ScheduleError> {
+    let mut knobs = knobs::choose_knobs(&program, request, elementwise);
     knobs::bind_split_sizes(&mut program, &knobs);
     let mut roles = roles::Roles::new(&program, request);
     let mut packings = pack::choose(&mut program, &mut roles, &mut knobs, request);

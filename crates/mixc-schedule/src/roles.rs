@@ -223,8 +223,7 @@ fn rows_of(score: &T, columns: &[Name]) -> BTreeSet<Name> {
     rows
 }
 
-/// The axes of the two innermost indices of what a term reads.
-pub fn innermost(term: &T) -> BTreeSet<Name> {
+fn innermost(term: &T) -> BTreeSet<Name> {
     let mut inner = BTreeSet::new();
     term.visit(&mut |t| match &**t {
         Term::Read { index, .. } if index.len() > 1 => {

@@ -6,7 +6,8 @@ use crate::{Choices, Error, Form, Job};
 use mixc_ir::DType;
 use mixc_ptx::{LowerError, Options, PtxKernel, Target, live_elements, suggested_warps};
 use mixc_schedule::Schedule;
-use mixc_tile::{Kernel, TensorArg, Usage};
+use mixc_tile::visit::each;
+use mixc_tile::{Kernel, Stmt, TensorArg, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A schedule whose kernels an architecture can hold, and their MLIR.
@@ -72,7 +73,8 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let cols = columns(target);
     knobs.entry("cols".to_owned()).or_insert(cols);
     let mut schedule = schedule_form(form, job, &knobs, true)?;
-    if target == Target::Sm90a && is_half(job) && schedule.template.contains(STREAMING) {
+    let wide = schedule.template.contains(STREAMING) && !schedule.kernels.iter().any(halves);
+    if target == Target::Sm90a && is_half(job) && wide {
         for (name, value) in WARPGROUP_TILE {
             knobs.entry(name.to_owned()).or_insert(value);
         }
@@ -167,6 +169,15 @@ impl Fitted {
         let half = self.schedule.knobs.get(name)? / 2;
         (half >= least).then_some((name, half))
     }
+}
+
+/// Whether a kernel computes scores by halves of its tile, which is a product for every bit of a position.
+fn halves(kernel: &Kernel) -> bool {
+    let mut found = false;
+    each(&kernel.body, &mut |stmt| {
+        found |= matches!(stmt, Stmt::Scan { every: Some(_), .. });
+    });
+    found
 }
 
 /// Whether multiprocessors hold all blocks at the same time, with twice the shared memory.
