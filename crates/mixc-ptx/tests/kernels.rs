@@ -154,6 +154,57 @@ fn element_types_that_kernels_for_gpus_do_not_move_are_refused() {
     }
 }
 
+/// Sums of a tile in registers go to a vector in shared memory, which a barrier for the sums across warps must not forget.
+#[test]
+fn sums_across_warps_into_shared_memory() {
+    let case = Case::new(
+        "kernel sums() {
+          in a: f32 [16, 128] unit
+          in w: f32 [128] unit
+          in x: f32 [16] unit
+          out o: f32 [16, 40] unit
+          shared ta: [16, 128]
+          shared tw: [128]
+          shared tx: [16]
+          shared c: [16, 128]
+          shared d: [16, 128]
+          shared s: [16]
+          load [t < 16, n < 128] ta[t, n] <- a[t, n]
+          load [n < 128] tw[n] <- w[n]
+          load [t < 16] tx[t] <- x[t]
+          map [t < 16] s[t] = 2.0 * tx[t]
+          scan sum [t < 16, n < 128] along t c[t, n] = 0.1 * ta[t, n]
+          map [t < 16, n < 128] d[t, n] = c[t, n] * tw[n]
+          contract [t < 16, n < 128] s[t] (+)= d[t, n] * tw[n]
+          store [t < 16, e < 40] o[t, e] <- s[t] * int(e)
+        }",
+    )
+    .filled();
+    case.agrees_in(&configs(), 1e-5);
+}
+
+/// What neither shared memory nor registers hold is refused before it is spread over threads.
+#[test]
+fn tiles_that_nothing_holds_are_refused() {
+    let case = Case::new(
+        "kernel cube() {
+          in a: f32 [128] unit
+          out c: f32 [128] unit
+          shared ta: [128]
+          shared cube: [128, 128, 128]
+          shared s: [128]
+          load [n < 128] ta[n] <- a[n]
+          map [x < 128, y < 128, n < 128] cube[x, y, n] = ta[x] * ta[y] * ta[n]
+          reduce sum [x < 128, y < 128, n < 128] s[n] = cube[x, y, n]
+          store [n < 128] c[n] <- s[n]
+        }",
+    )
+    .filled();
+    let refused = mixc_ptx::lower(&case.kernel, &case.options(&configs()[0])).unwrap_err();
+    let needed = 2 * 128 * 128 * 128;
+    assert!(matches!(&refused, LowerError::SharedMemory { needed: n, .. } if *n == needed));
+}
+
 #[test]
 fn sixteen_bit_floats_round_to_nearest_even_and_keep_specials() {
     let mut data: Vec<f32> = vec![

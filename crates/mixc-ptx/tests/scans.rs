@@ -142,3 +142,41 @@ fn decays_stay_in_registers() {
         }
     }
 }
+
+/// Products of decays that are multiplied with a factor stay in the registers in which they were computed: shared memory
+/// holds two tiles that are loaded, what is computed from both, and the other factor.
+#[test]
+fn scans_of_factors_stay_in_registers() {
+    for segment in ["", " every 16", " every 4 exclusive reverse"] {
+        let case = Case::new(&format!(
+            "kernel factors() {{
+              in k: bf16 [64, 32] unit
+              in g: bf16 [64, 32] unit
+              in q: bf16 [64, 32] unit
+              out c: f32 [64, 64] unit
+              shared tk: [64, 32]
+              shared tg: [64, 32]
+              shared tq: [64, 32]
+              shared f: [64, 32]
+              shared l: [64, 32]
+              shared kl: [64, 32]
+              shared s: [64, 64]
+              load [t < 64, a < 32] tk[t, a] <- k[t, a]
+              load [t < 64, a < 32] tg[t, a] <- g[t, a]
+              load [t < 64, a < 32] tq[t, a] <- q[t, a]
+              map [t < 64, a < 32] f[t, a] = 1.0 - 0.1 * abs(tg[t, a])
+              scan prod [t < 64, a < 32] along t{segment} l[t, a] = f[t, a]
+              map [t < 64, a < 32] kl[t, a] = l[t, a] * tk[t, a]
+              contract [i < 64, t < 64, a < 32] s[i, t] = tq[i, a] * kl[t, a]
+              store [i < 64, t < 64] c[i, t] <- s[i, t]
+            }}"
+        ))
+        .filled();
+        for config in some(0) {
+            let built = case.build(&config);
+            assert!(built.lowered.shared_bytes <= 4 * 64 * 32 * 2 + 1024);
+        }
+        // The computed factor is rounded to bf16.
+        case.agrees_in(&some(1)[..2], 1e-2);
+    }
+}
