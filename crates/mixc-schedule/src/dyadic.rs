@@ -146,8 +146,9 @@ impl Scores {
         let decay = self.decay.substitute(&on_rows);
         let value = lower(b, &decay)?;
         let ends = b.validity(&self.i).into_iter().collect();
-        let dst = b.buffer("f", &b.tile_axes(&decay));
         let level = b.level_of(&decay).max(b.axes[&self.j].level);
+        // Not the tile that other products of the chunk share: both would be live until the last of those.
+        let dst = b.buffer("f", &b.tile_axes(&decay));
         b.emit_map(level, dst.clone(), guarded(ends, value, Expr::Const(1.0)));
         Ok((dst, level))
     }

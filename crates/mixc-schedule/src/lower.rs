@@ -368,9 +368,18 @@ pub fn emit_reduce(
     for predicate in crate::bounds::conjuncts(mask) {
         conditions.push(lower(b, &predicate)?);
     }
-    conditions.extend(over.iter().filter_map(|a| b.validity(a)));
-    let value = lower(b, body)?;
-    let expr = guarded(conditions, value, Expr::Const(identity(kind)));
+    let kept = match over {
+        [axis] if conditions.is_empty() => decays(b, axis, kind == ReduceKind::Prod, body)?,
+        _ => None,
+    };
+    let expr = match kept {
+        Some(decays) => Expr::Elem(decays),
+        None => {
+            conditions.extend(over.iter().filter_map(|a| b.validity(a)));
+            let value = lower(b, body)?;
+            guarded(conditions, value, Expr::Const(identity(kind)))
+        }
+    };
     let mut axes = places(&dst);
     axes.extend(over.iter().cloned());
     let axes = b.local_axes(&axes);
@@ -403,9 +412,14 @@ fn lower_running(
             summary(term)
         )));
     }
-    let value = lower(b, body)?;
-    let neutral = Expr::Const(if kind == ScanKind::Prod { 1.0 } else { 0.0 });
-    let expr = guarded(b.validity(axis).into_iter().collect(), value, neutral);
+    let expr = match decays(b, axis, kind == ScanKind::Prod, body)? {
+        Some(decays) => Expr::Elem(decays),
+        None => {
+            let value = lower(b, body)?;
+            let neutral = Expr::Const(if kind == ScanKind::Prod { 1.0 } else { 0.0 });
+            guarded(b.validity(axis).into_iter().collect(), value, neutral)
+        }
+    };
     let names = b.tile_axes(term);
     let level = b.level_of(term);
     let dst = b.buffer("c", &names);
@@ -424,6 +438,33 @@ fn lower_running(
         },
     );
     Ok(Expr::Elem(dst))
+}
+
+/// Computed decays along an axis, 1 past its end, in a buffer: a chunk has several products of them, and where threads hold
+/// the lines of a scan in registers, all of them find it there. None where there is nothing to be saved.
+pub fn decays(
+    b: &mut Builder,
+    axis: &Name,
+    products: bool,
+    body: &T,
+) -> Result<Option<Access>, ScheduleError> {
+    let computed = matches!(&**body, Term::Map { .. }) && b.tile_axes(body).len() > 1;
+    if !products || !computed || !b.matrix_units || b.tile(axis).is_none() {
+        return Ok(None);
+    }
+    // Only its own kind of term: no program selects by this tensor.
+    let inside = Term::read(&Name::from("%inside"), vec![Ix::Axis(axis.clone())]);
+    let key = Term::map(Func::Select, vec![inside, body.clone(), Term::one()]);
+    if let Some(known) = b.known_tile(&key) {
+        return Ok(Some(known));
+    }
+    let value = lower(b, body)?;
+    let ends = b.validity(axis).into_iter().collect();
+    let level = b.level_of(body).max(b.axes[axis].level);
+    let dst = b.buffer("f", &b.tile_axes(body));
+    b.emit_map(level, dst.clone(), guarded(ends, value, Expr::Const(1.0)));
+    b.remember_tile(level, &key, dst.clone());
+    Ok(Some(dst))
 }
 
 /// L[i,j] = [j <= i] * prod of a[m] over j < m <= i, as a running product over i that starts after j:

@@ -162,7 +162,7 @@ impl<'k> Homes<'k> {
             };
             let scanned = self.all_readers(dst.buf, stmts, |reader| match reader {
                 Stmt::Scan { .. } => in_registers(reader),
-                _ => matches!(reader, Stmt::Map { .. }),
+                _ => matches!(reader, Stmt::Map { .. } | Stmt::Reduce { .. }),
             });
             let is_scan = |s: &&&Stmt| matches!(s, Stmt::Scan { .. });
             let scans: Vec<&Stmt> = stmts.iter().filter(is_scan).copied().collect();
