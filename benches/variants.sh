@@ -41,11 +41,10 @@ add sm_80 attention_causal $prefill128 --form online --knob rows=128,stream=64 -
 add sm_80 attention_causal $prefill64 --form online --knob rows=128,stream=64 --warps 4
 
 # Recurrences: longer chunks are fewer waits, narrower states more blocks.
-for form in chunkwise chunkwise-states; do
-    for chunk in 64 128; do
-        add sm_90a retention $recurrent --form $form --knob C=$chunk
-        add sm_90a ssd $states --form $form --knob C=$chunk
-    done
+for variant in "chunkwise 64" "chunkwise 128" "chunkwise-states 32" "chunkwise-states 64"; do
+    read -r form chunk <<<"$variant"
+    add sm_90a retention $recurrent --form "$form" --knob C="$chunk"
+    add sm_90a ssd $states --form "$form" --knob C="$chunk"
 done
 for cols in 16 32 64; do
     add sm_90a simple_gla $recurrent --form chunkwise-states --knob cols=$cols

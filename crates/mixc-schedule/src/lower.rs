@@ -448,7 +448,7 @@ pub fn decays(
     products: bool,
     body: &T,
 ) -> Result<Option<Access>, ScheduleError> {
-    let computed = matches!(&**body, Term::Map { .. }) && b.tile_axes(body).len() > 1;
+    let computed = matches!(&**body, Term::Map { .. }) && b.tile_axes(body).len() == 2;
     if !products || !computed || !b.matrix_units || b.tile(axis).is_none() {
         return Ok(None);
     }

@@ -234,7 +234,7 @@ pub fn suggested_warps(kernel: &Kernel, options: &Options) -> u32 {
 /// Warps for which the results of all products that live at a time take at most half of a thread's registers, and the
 /// longest scan takes few: 4, or 8 for larger tiles.
 fn usual_warps(kernel: &Kernel) -> u32 {
-    if result_elements(kernel) > 128 * 128 || scanned_elements(kernel) > 128 * 32 {
+    if result_elements(kernel) > 128 * 128 || scanned_elements(kernel) >= 128 * 32 {
         8
     } else {
         4

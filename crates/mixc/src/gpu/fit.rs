@@ -43,6 +43,8 @@ const RESULT_REGISTERS: [usize; 2] = [128, 112];
 const BESIDE: usize = 16;
 /// A streamed block is not made shorter than this for them.
 const SHORTEST_STREAM: i64 = 32;
+/// Chunks of a kernel that keeps its state and computes scores by halves: longer ones leave too few registers for it.
+const CHUNK_OF_HALVES: i64 = 32;
 /// The template that [`WARPGROUP_TILE`] is for.
 const STREAMING: &str = "streaming";
 
@@ -73,7 +75,17 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let cols = columns(target);
     knobs.entry("cols".to_owned()).or_insert(cols);
     let mut schedule = schedule_form(form, job, &knobs, true)?;
-    let wide = schedule.template.contains(STREAMING) && !schedule.kernels.iter().any(halves);
+    let in_loop = |k: &Kernel| {
+        k.body
+            .iter()
+            .any(|s| matches!(s, Stmt::For { body, .. } if halves(body)))
+    };
+    if schedule.kernels.iter().any(in_loop) {
+        knobs.entry("C".to_owned()).or_insert(CHUNK_OF_HALVES);
+        schedule = schedule_form(form, job, &knobs, true)?;
+    }
+    let by_halves = schedule.kernels.iter().any(|k| halves(&k.body));
+    let wide = schedule.template.contains(STREAMING) && !by_halves;
     if target == Target::Sm90a && is_half(job) && wide {
         for (name, value) in WARPGROUP_TILE {
             knobs.entry(name.to_owned()).or_insert(value);
@@ -171,10 +183,10 @@ impl Fitted {
     }
 }
 
-/// Whether a kernel computes scores by halves of its tile, which is a product for every bit of a position.
-fn halves(kernel: &Kernel) -> bool {
+/// Whether statements compute scores by halves of their tile, which is a product for every bit of a position.
+fn halves(body: &[Stmt]) -> bool {
     let mut found = false;
-    each(&kernel.body, &mut |stmt| {
+    each(body, &mut |stmt| {
         found |= matches!(stmt, Stmt::Scan { every: Some(_), .. });
     });
     found
