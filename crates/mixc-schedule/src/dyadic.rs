@@ -147,8 +147,13 @@ impl Scores {
         let value = lower(b, &decay)?;
         let ends = b.validity(&self.i).into_iter().collect();
         let level = b.level_of(&decay).max(b.axes[&self.j].level);
+        let mut names = b.tile_axes(&decay);
+        if !names.contains(&self.i) {
+            // A decay that is the same at every step.
+            names.push(self.i.clone());
+        }
         // Not the tile that other products of the chunk share: both would be live until the last of those.
-        let dst = b.buffer("f", &b.tile_axes(&decay));
+        let dst = b.buffer("f", &names);
         b.emit_map(level, dst.clone(), guarded(ends, value, Expr::Const(1.0)));
         Ok((dst, level))
     }

@@ -369,7 +369,7 @@ pub fn emit_reduce(
         conditions.push(lower(b, &predicate)?);
     }
     let kept = match over {
-        [axis] if conditions.is_empty() => decays(b, axis, kind == ReduceKind::Prod, body)?,
+        [axis] if conditions.is_empty() && kind == ReduceKind::Prod => decays(b, axis, body)?,
         _ => None,
     };
     let expr = match kept {
@@ -412,7 +412,11 @@ fn lower_running(
             summary(term)
         )));
     }
-    let expr = match decays(b, axis, kind == ScanKind::Prod, body)? {
+    let kept = match kind {
+        ScanKind::Prod => decays(b, axis, body)?,
+        ScanKind::Sum => None,
+    };
+    let expr = match kept {
         Some(decays) => Expr::Elem(decays),
         None => {
             let value = lower(b, body)?;
@@ -442,14 +446,9 @@ fn lower_running(
 
 /// Computed decays along an axis, 1 past its end, in a buffer: a chunk has several products of them, and where threads hold
 /// the lines of a scan in registers, all of them find it there. None where there is nothing to be saved.
-pub fn decays(
-    b: &mut Builder,
-    axis: &Name,
-    products: bool,
-    body: &T,
-) -> Result<Option<Access>, ScheduleError> {
+fn decays(b: &mut Builder, axis: &Name, body: &T) -> Result<Option<Access>, ScheduleError> {
     let computed = matches!(&**body, Term::Map { .. }) && b.tile_axes(body).len() == 2;
-    if !products || !computed || !b.matrix_units || b.tile(axis).is_none() {
+    if !computed || !b.matrix_units || b.tile(axis).is_none() {
         return Ok(None);
     }
     // Only its own kind of term: no program selects by this tensor.
