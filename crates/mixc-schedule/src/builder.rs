@@ -9,7 +9,7 @@ use crate::ScheduleError;
 use crate::template::Blocks;
 use crate::unify::{Renaming, unify};
 use mixc_ir::{Ix, Name, Program, T, Term};
-use mixc_tile::{Access, Axis, Buf, BufId, Expr, Kernel, Place, Space, Stmt};
+use mixc_tile::{Access, Axis, Buf, BufId, Expr, Kernel, Place, ScanKind, Space, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a core axis is in the kernel.
@@ -47,6 +47,15 @@ pub struct Local {
     /// For each of the term's indices: None if it is a dimension of the buffer, else the one position
     /// that the buffer holds.
     pub home: Vec<Option<Ix>>,
+}
+
+/// How a running sum or product goes along an axis; see [`Stmt::Scan`].
+pub struct Running {
+    pub along: Name,
+    pub kind: ScanKind,
+    pub every: Option<usize>,
+    pub exclusive: bool,
+    pub reverse: bool,
 }
 
 pub struct Builder<'a> {
@@ -334,6 +343,55 @@ impl<'a> Builder<'a> {
     pub fn emit_map(&mut self, level: usize, dst: Access, expr: Expr) {
         let axes = self.local_axes(&places(&dst));
         self.emit(level, Stmt::Map { axes, dst, expr });
+    }
+
+    /// dst = running sum or product of expr over dst's axes.
+    pub fn emit_scan(&mut self, level: usize, dst: Access, expr: Expr, running: Running) {
+        let axes = self.local_axes(&places(&dst));
+        let Running {
+            along,
+            kind,
+            every,
+            exclusive,
+            reverse,
+        } = running;
+        self.emit(
+            level,
+            Stmt::Scan {
+                axes,
+                along,
+                kind,
+                every,
+                exclusive,
+                reverse,
+                dst,
+                expr,
+            },
+        );
+    }
+
+    /// dst (+)= sum over `over` of a * c: a matrix product.
+    pub fn emit_contract(
+        &mut self,
+        level: usize,
+        over: &[Name],
+        accumulate: bool,
+        dst: Access,
+        [a, c]: [Access; 2],
+    ) {
+        let mut names = places(&dst);
+        names.extend(over.iter().cloned());
+        let axes = self.local_axes(&names);
+        self.emit(
+            level,
+            Stmt::Contract {
+                axes,
+                accumulate,
+                dst,
+                a,
+                b: c,
+            },
+        );
     }
 
     /// Opens a loop body.

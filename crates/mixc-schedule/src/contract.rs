@@ -52,19 +52,7 @@ pub fn lower_sum(
         let order: Vec<Name> = order.into_iter().filter(|n| free.contains(n)).collect();
         b.buffer("s", &order)
     });
-    let mut names = places(&dst);
-    names.extend(over.iter().cloned());
-    let axes = b.local_axes(&names);
-    b.emit(
-        level,
-        Stmt::Contract {
-            axes,
-            accumulate,
-            dst: dst.clone(),
-            a,
-            b: c,
-        },
-    );
+    b.emit_contract(level, over, accumulate, dst.clone(), [a, c]);
     Ok(dst)
 }
 

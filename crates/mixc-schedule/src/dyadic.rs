@@ -15,9 +15,9 @@
 //! work below it; the halves are those of hierarchical matrices.)
 
 use crate::ScheduleError;
-use crate::builder::{Binding, Builder, places};
+use crate::builder::{Binding, Builder, Running, places};
 use crate::contract::operand;
-use crate::lower::{guarded, lower};
+use crate::lower::{guarded, own_decays};
 use mixc_ir::{Func, Ix, Name, T, Term};
 use mixc_tile::visit::each;
 use mixc_tile::{Access, Expr, Kernel, Place, ScanKind, Stmt};
@@ -110,11 +110,14 @@ impl Scores {
             let same = compare(Func::Eq, ix(&self.j), ix(&self.i));
             let rows = operand(b, &self.rows, over, true)?;
             let columns = operand(b, &self.columns, over, false)?;
-            let product = self.product(b, over, level, rows, columns);
+            let product = self.product(b, over, level, [rows, columns]);
             known = guarded(vec![same], Expr::Elem(product), known);
         }
         b.emit_map(level, all.clone(), known);
-        let decays = self.decays(b)?;
+        // Computed once and not for every width. Not the tile that other products of the chunk share: both would be live
+        // until the last of those.
+        let on_rows = [(self.j.clone(), ix(&self.i))].into();
+        let decays = own_decays(b, &self.i, &self.decay.substitute(&on_rows))?;
         let mut width = extent.next_power_of_two() / 2;
         while width > 0 {
             let w = width as i64;
@@ -123,7 +126,7 @@ impl Scores {
             let rows = operand(b, &with(&self.rows, running), over, true)?;
             let running = self.running(b, &self.j, &decays, width, true, true);
             let columns = operand(b, &with(&self.columns, running), over, false)?;
-            let product = self.product(b, over, level, rows, columns);
+            let product = self.product(b, over, level, [rows, columns]);
             let next = compare(Func::Eq, ix(&self.j) / w + 1, ix(&self.i) / w);
             let upper = compare(Func::Eq, ix(&self.i) / w % 2, Ix::Const(1));
             let chosen = Expr::Call(
@@ -138,24 +141,6 @@ impl Scores {
             width /= 2;
         }
         Ok(all)
-    }
-
-    /// The decays over the rows, 1 past the end, and their level: computed once and not for every width.
-    fn decays(&self, b: &mut Builder) -> Result<(Access, usize), ScheduleError> {
-        let on_rows = [(self.j.clone(), Ix::Axis(self.i.clone()))].into();
-        let decay = self.decay.substitute(&on_rows);
-        let value = lower(b, &decay)?;
-        let ends = b.validity(&self.i).into_iter().collect();
-        let level = b.level_of(&decay).max(b.axes[&self.j].level);
-        let mut names = b.tile_axes(&decay);
-        if !names.contains(&self.i) {
-            // A decay that is the same at every step.
-            names.push(self.i.clone());
-        }
-        // Not the tile that other products of the chunk share: both would be live until the last of those.
-        let dst = b.buffer("f", &names);
-        b.emit_map(level, dst.clone(), guarded(ends, value, Expr::Const(1.0)));
-        Ok((dst, level))
     }
 
     /// Products of decays within segments, as a term; None if each is 1.
@@ -179,46 +164,21 @@ impl Scores {
             return (!exclusive).then(|| b.as_term(&decays, &names, level));
         }
         let dst = b.buffer("c", &names);
-        let axes = b.local_axes(&names);
-        b.emit(
-            level,
-            Stmt::Scan {
-                axes,
-                along: axis.clone(),
-                kind: ScanKind::Prod,
-                every: Some(width),
-                exclusive,
-                reverse,
-                dst: dst.clone(),
-                expr: Expr::Elem(decays),
-            },
-        );
+        let running = Running {
+            along: axis.clone(),
+            kind: ScanKind::Prod,
+            every: Some(width),
+            exclusive,
+            reverse,
+        };
+        b.emit_scan(level, dst.clone(), Expr::Elem(decays), running);
         Some(b.as_term(&dst, &names, level))
     }
 
     /// The sum of rows times columns.
-    fn product(
-        &self,
-        b: &mut Builder,
-        over: &[Name],
-        level: usize,
-        rows: Access,
-        columns: Access,
-    ) -> Access {
+    fn product(&self, b: &mut Builder, over: &[Name], level: usize, sides: [Access; 2]) -> Access {
         let dst = b.buffer("s", &[self.i.clone(), self.j.clone()]);
-        let mut names = places(&dst);
-        names.extend(over.iter().cloned());
-        let axes = b.local_axes(&names);
-        b.emit(
-            level,
-            Stmt::Contract {
-                axes,
-                accumulate: false,
-                dst: dst.clone(),
-                a: rows,
-                b: columns,
-            },
-        );
+        b.emit_contract(level, over, false, dst.clone(), sides);
         dst
     }
 }

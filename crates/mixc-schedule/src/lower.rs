@@ -1,7 +1,7 @@
 //! Terms to tile statements: elementwise work stays an expression, everything else goes to buffers.
 
 use crate::ScheduleError;
-use crate::builder::{Binding, Builder, places};
+use crate::builder::{Binding, Builder, Running, places};
 use crate::contract::lower_sum;
 use crate::stream::{is_streamed, prepare_streams};
 use mixc_ir::{Func, Ix, Kind, Name, ReduceOp, T, Term};
@@ -427,28 +427,23 @@ fn lower_running(
     let names = b.tile_axes(term);
     let level = b.level_of(term);
     let dst = b.buffer("c", &names);
-    let axes = b.local_axes(&names);
-    b.emit(
-        level,
-        Stmt::Scan {
-            axes,
-            along: axis.clone(),
-            kind,
-            every: None,
-            exclusive,
-            reverse,
-            dst: dst.clone(),
-            expr,
-        },
-    );
+    let running = Running {
+        along: axis.clone(),
+        kind,
+        every: None,
+        exclusive,
+        reverse,
+    };
+    b.emit_scan(level, dst.clone(), expr, running);
     Ok(Expr::Elem(dst))
 }
 
 /// Computed decays along an axis, 1 past its end, in a buffer: a chunk has several products of them, and where threads hold
 /// the lines of a scan in registers, all of them find it there. None where there is nothing to be saved.
 fn decays(b: &mut Builder, axis: &Name, body: &T) -> Result<Option<Access>, ScheduleError> {
-    let computed = matches!(&**body, Term::Map { .. }) && b.tile_axes(body).len() == 2;
-    if !computed || !b.matrix_units || b.tile(axis).is_none() {
+    let axes = b.tile_axes(body);
+    let computed = matches!(&**body, Term::Map { .. }) && axes.len() == 2;
+    if !computed || !b.matrix_units || !axes.contains(axis) {
         return Ok(None);
     }
     // Only its own kind of term: no program selects by this tensor.
@@ -457,13 +452,27 @@ fn decays(b: &mut Builder, axis: &Name, body: &T) -> Result<Option<Access>, Sche
     if let Some(known) = b.known_tile(&key) {
         return Ok(Some(known));
     }
+    let (dst, level) = own_decays(b, axis, body)?;
+    b.remember_tile(level, &key, dst.clone());
+    Ok(Some(dst))
+}
+
+/// Decays along an axis, 1 past its end, in a buffer that has the axis even if they do not change along it; and its level.
+pub fn own_decays(
+    b: &mut Builder,
+    axis: &Name,
+    body: &T,
+) -> Result<(Access, usize), ScheduleError> {
     let value = lower(b, body)?;
     let ends = b.validity(axis).into_iter().collect();
     let level = b.level_of(body).max(b.axes[axis].level);
-    let dst = b.buffer("f", &b.tile_axes(body));
+    let mut names = b.tile_axes(body);
+    if !names.contains(axis) {
+        names.push(axis.clone());
+    }
+    let dst = b.buffer("f", &names);
     b.emit_map(level, dst.clone(), guarded(ends, value, Expr::Const(1.0)));
-    b.remember_tile(level, &key, dst.clone());
-    Ok(Some(dst))
+    Ok((dst, level))
 }
 
 /// L[i,j] = [j <= i] * prod of a[m] over j < m <= i, as a running product over i that starts after j:
@@ -522,21 +531,15 @@ fn lower_ss(
     order.append(&mut names);
     let level = b.axes[i].level.max(b.axes[j].level).max(b.level_of(&on_i));
     let dst = b.buffer("L", &order);
-    let axes = b.local_axes(&order);
     let expr = guarded(conditions, value, Expr::Const(1.0));
-    b.emit(
-        level,
-        Stmt::Scan {
-            axes,
-            along: i.clone(),
-            kind: ScanKind::Prod,
-            every: None,
-            exclusive: strict,
-            reverse: false,
-            dst: dst.clone(),
-            expr,
-        },
-    );
+    let running = Running {
+        along: i.clone(),
+        kind: ScanKind::Prod,
+        every: None,
+        exclusive: strict,
+        reverse: false,
+    };
+    b.emit_scan(level, dst.clone(), expr, running);
     Ok(guarded(vec![inside], Expr::Elem(dst), Expr::Const(0.0)))
 }
 

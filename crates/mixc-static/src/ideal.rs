@@ -10,6 +10,7 @@
 use mixc_ir::{DType, Name};
 use mixc_ptx::Target;
 use mixc_tile::counts::Counts;
+use mixc_tile::visit::each;
 use mixc_tile::{Access, Axis, BufId, Expr, Kernel, Place, Stmt};
 use std::collections::BTreeSet;
 
@@ -150,22 +151,6 @@ pub fn ideal(kernel: &Kernel, body: &[Stmt], turn: &Counts, warps: u32, target: 
         _ => {}
     });
     found
-}
-
-/// Every statement, those inside conditions and loops once.
-fn each(body: &[Stmt], f: &mut dyn FnMut(&Stmt)) {
-    for stmt in body {
-        match stmt {
-            Stmt::For { body, .. } => each(body, f),
-            Stmt::If {
-                then, otherwise, ..
-            } => {
-                each(then, f);
-                each(otherwise, f);
-            }
-            other => f(other),
-        }
-    }
 }
 
 fn elements(axes: &[Axis]) -> f64 {

@@ -40,7 +40,8 @@ const REGISTERS_WITHOUT_PRODUCTS: u32 = 168;
 /// # Errors
 /// If its tiles do not fit into shared memory, or it uses what PTX code cannot do.
 pub fn lower(kernel: &Kernel, options: &Options) -> Result<PtxKernel, LowerError> {
-    let factored = maxima::factored(kernel).filter(|_| accuracy(kernel) == Accuracy::Fast);
+    let fast = accuracy(kernel) == Accuracy::Fast;
+    let factored = fast.then(|| maxima::factored(kernel)).flatten();
     let kernel = factored.as_ref().unwrap_or(kernel);
     let placement = place(kernel, options)?;
     let mut lower = Lower::new(kernel, options, placement);

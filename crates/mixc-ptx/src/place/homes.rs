@@ -152,6 +152,8 @@ impl<'k> Homes<'k> {
                 self.settle(dst, &layout);
             }
         }
+        let is_scan = |s: &&&Stmt| matches!(s, Stmt::Scan { .. });
+        let scans: Vec<&Stmt> = stmts.iter().filter(is_scan).copied().collect();
         for stmt in stmts {
             let Stmt::Map { dst, .. } = stmt else {
                 continue;
@@ -164,8 +166,6 @@ impl<'k> Homes<'k> {
                 Stmt::Scan { .. } => in_registers(reader),
                 _ => matches!(reader, Stmt::Map { .. } | Stmt::Reduce { .. }),
             });
-            let is_scan = |s: &&&Stmt| matches!(s, Stmt::Scan { .. });
-            let scans: Vec<&Stmt> = stmts.iter().filter(is_scan).copied().collect();
             if let Some(layout) = self.layout_for_readers(dst.buf, &scans)
                 && let Some(places) = visit::plain(dst)
                 && scanned
