@@ -2,7 +2,7 @@
 //! `cargo run -p mixc-ptx --example lower -- KERNELS.tile sm_90a WARPS STAGES [no-producer] [alternate]`.
 //! All tensors count as aligned.
 
-use mixc_ptx::{Options, Precision, lower};
+use mixc_ptx::{Options, Precision, Room, lower};
 use mixc_text::Source;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             aligned: kernel.tensors.iter().map(|t| t.name.clone()).collect(),
             producer: !rest.iter().any(|r| r == "no-producer"),
             alternate: rest.iter().any(|r| r == "alternate"),
+            room: Room::default(),
         };
         print!("{}", lower(kernel, &options)?.mlir);
     }

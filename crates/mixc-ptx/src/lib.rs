@@ -14,6 +14,7 @@ mod functions;
 mod index;
 mod lower;
 mod place;
+mod room;
 mod scans;
 mod spread;
 mod target;
@@ -21,6 +22,7 @@ mod visit;
 
 pub use lower::lower;
 pub use place::{live_elements, suggested_warps};
+pub use room::Room;
 pub use target::{Limits, Target};
 
 use mixc_ir::{Ix, Name};
@@ -57,6 +59,8 @@ pub struct Options {
     /// Two warpgroups with a producer take turns at the matrix unit, where products of one turn of a loop run into the
     /// next.
     pub alternate: bool,
+    /// What `ptxas` is told of registers.
+    pub room: Room,
 }
 
 /// How bulk tensor copies see a tensor.

@@ -12,7 +12,7 @@ use mixc::gpu::{self, Lowered};
 use mixc::{Choices, Form, Job};
 use mixc_ir::DType;
 use mixc_nvtools::{Footprint, Limits, occupancy};
-use mixc_ptx::Target;
+use mixc_ptx::{Room, Target};
 use mixc_schedule::Schedule;
 use mixc_tile::Kernel;
 use rayon::prelude::*;
@@ -103,9 +103,15 @@ impl<'a> Examiner<'a> {
         if !self.assembles {
             return row;
         }
-        let code = self.tools.code(&lowered.kernel, &row.hash);
-        let (error, machine) = match code.as_ref() {
-            Ok(code) => (None, Some(machine(kernel, lowered, code, job))),
+        let code = |l: &Lowered| self.tools.code(&l.kernel, &text_hash(l));
+        let spilled = |l: &Lowered| {
+            let code = code(l);
+            let stats = &code.as_ref().as_ref().ok()?.stats;
+            Some(stats.spill_stores + stats.spill_loads)
+        };
+        let settled = gpu::settle(kernel, lowered.clone(), &mut { spilled });
+        let (error, machine) = match code(&settled).as_ref() {
+            Ok(code) => (None, Some(machine(kernel, &settled, code, job))),
             Err(e) => (Some(e.clone()), None),
         };
         Row {
@@ -141,9 +147,11 @@ fn machine(kernel: &Kernel, lowered: &Lowered, code: &Code, job: &Job) -> Machin
     let loops = tile_loops(kernel, &job.sizes);
     let found = Matched::find(&loops, code, threads / 32);
     let rates = chip::rates(target);
+    let room = lowered.options.room;
     Machine {
         threads,
-        stages: lowered.stages,
+        stages: lowered.options.stages,
+        room: (room != Room::default()).then(|| room.to_string()),
         registers: code.stats.registers,
         shared: footprint.shared,
         stack: code.stats.stack,

@@ -14,7 +14,7 @@ pub fn text_hash(lowered: &Lowered) -> String {
         kernel.entry,
         kernel.threads,
         kernel.shared_bytes,
-        lowered.stages
+        lowered.options.stages
     );
     digest(&[&launch, &kernel.mlir])
 }
@@ -37,7 +37,7 @@ pub(crate) fn digest(parts: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mixc_ptx::{PtxKernel, Target};
+    use mixc_ptx::{Options, Precision, PtxKernel, Room, Target};
 
     #[test]
     fn everything_that_decides_the_machine_code_changes_the_hash() {
@@ -54,7 +54,17 @@ mod tests {
             shared_bytes: 0,
             aligned: Default::default(),
         };
-        let lowered = Lowered { kernel, stages: 2 };
+        let options = Options {
+            target: Target::Sm80,
+            precision: Precision::default(),
+            warps: 4,
+            stages: 2,
+            aligned: Default::default(),
+            producer: false,
+            alternate: false,
+            room: Room::default(),
+        };
+        let lowered = Lowered { kernel, options };
         let changed = |change: &dyn Fn(&mut Lowered)| {
             let mut other = lowered.clone();
             change(&mut other);
@@ -62,7 +72,7 @@ mod tests {
         };
         let all = [
             text_hash(&lowered),
-            changed(&|l| l.stages = 1),
+            changed(&|l| l.options.stages = 1),
             changed(&|l| l.kernel.mlir.push(' ')),
             changed(&|l| l.kernel.target = Target::Sm89),
             changed(&|l| l.kernel.threads = 256),

@@ -56,6 +56,11 @@ fn summary(rows: &[Row], page: &mut String) {
             .count();
         let _ = writeln!(page, "| {dtype} | {} | {spill} | {stack} |", all.len());
     }
+    let settled = machines.iter().filter(|(_, m)| m.room.is_some()).count();
+    let _ = writeln!(
+        page,
+        "\n{settled} kernels spill where `ptxas` is told what it usually is, and are made with another limit on registers."
+    );
 }
 
 fn spilled(machine: &Machine) -> u32 {

@@ -69,6 +69,9 @@ pub struct Machine {
     pub threads: u32,
     /// Tiles in flight.
     pub stages: u32,
+    /// What `ptxas` was told of registers, where it spilled with what is usually said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub room: Option<String>,
     pub registers: u32,
     /// Bytes of shared memory of a block.
     pub shared: u32,

@@ -17,14 +17,25 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// Compiles the kernels, for a GPU each with the word to `ptxas` with which it spills least.
+    pub fn settled(self, target: &Target) -> Result<Executable, Error> {
+        if self.gpu.is_empty() {
+            return self.executable(target);
+        }
+        Executable::from_fitted(self.form, self.fitted().settled()?)
+    }
+
+    fn fitted(&self) -> gpu::Fitted {
+        gpu::Fitted {
+            schedule: self.schedule.clone(),
+            kernels: self.gpu.iter().map(|(l, _)| l.clone()).collect(),
+        }
+    }
+
     /// Compiles the kernels.
     pub fn executable(self, target: &Target) -> Result<Executable, Error> {
         match target {
-            Target::Gpu(_) => {
-                let kernels = self.gpu.into_iter().map(|(lowered, _)| lowered).collect();
-                let schedule = self.schedule;
-                Executable::from_fitted(self.form, gpu::Fitted { schedule, kernels })
-            }
+            Target::Gpu(_) => Executable::from_fitted(self.form, self.fitted()),
             _ => Executable::from_schedule(self.form, target, self.schedule),
         }
     }

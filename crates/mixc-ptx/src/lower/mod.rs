@@ -23,6 +23,7 @@ use crate::emit::{Cmp, Emit, Ty, Val};
 use crate::functions::Accuracy;
 use crate::index::Scope;
 use crate::place::{Home, Placement, place};
+use crate::room::{self, Traits};
 use crate::visit::{self, Key};
 use crate::{BulkMap, LowerError, Options, Param, PtxKernel, spread};
 use feeds::Turn;
@@ -31,9 +32,6 @@ use mixc_tile::ranges::Interval;
 use mixc_tile::{Access, Compare, Cond, Kernel, Stmt, maxima};
 use std::collections::{HashMap, HashSet};
 use sync::Hazards;
-
-/// What a kernel without products may use; few need as many.
-const REGISTERS_WITHOUT_PRODUCTS: u32 = 168;
 
 /// Turns a kernel into MLIR.
 ///
@@ -283,27 +281,21 @@ impl<'k> Lower<'k> {
         if persistent.is_some() {
             threads += producer::PRODUCERS;
         }
-        // ptxas would rather spill than give up an occupancy that the kernel does not profit from: that of split f32
-        // products, or one that shared memory does not allow. In a kernel without loops it does not, and told so it moves
-        // loads up until it has to spill.
-        let limits = self.options.target.limits();
-        let shared = self.placement.shared_bytes as u32 + producer::RESERVED_SHARED;
-        let held = (limits.shared_per_sm / shared).max(1);
         let loops = |s: &Stmt| matches!(s, Stmt::For { .. });
-        let all_registers =
-            held * threads * 256 <= limits.registers_per_sm && self.kernel.body.iter().any(loops);
-        // A kernel without products needs few, but more than the least that `ptxas` tries.
-        let bare = limits.registers_per_sm / (threads * REGISTERS_WITHOUT_PRODUCTS);
-        let bound = match self.accuracy {
-            // Registers can only move between roles if ptxas knows how many there are.
-            _ if let Some(blocks) = persistent => format!(", nvvm.minctasm = {blocks} : i32"),
-            Accuracy::Full => ", nvvm.minctasm = 1 : i32".to_owned(),
-            Accuracy::Fast if all_registers => format!(", nvvm.minctasm = {held} : i32"),
-            Accuracy::Fast if self.placement.products.is_empty() && held < 8 => {
-                format!(", nvvm.minctasm = {} : i32", held.min(bare).max(1))
-            }
-            Accuracy::Fast => String::new(),
+        let traits = Traits {
+            persistent,
+            threads,
+            shared_bytes: self.placement.shared_bytes as u32,
+            loops: self.kernel.body.iter().any(loops),
+            products: !self.placement.products.is_empty(),
+            split: matches!(self.accuracy, Accuracy::Full),
         };
+        let blocks = room::blocks(
+            self.options.room,
+            &traits,
+            &self.options.target.limits(),
+        );
+        let bound = blocks.map_or(String::new(), |n| format!(", nvvm.minctasm = {n} : i32"));
         let mlir = format!(
             "module attributes {{gpu.container_module}} {{\ngpu.module @kernels {{\n\
              llvm.mlir.global external @smem() {{addr_space = 3 : i32, alignment = 1024 : i64}} : !llvm.array<0 x i8>\n\

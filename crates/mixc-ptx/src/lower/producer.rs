@@ -9,6 +9,7 @@ use super::{Lower, unsupported};
 use crate::LowerError;
 use crate::emit::{Cmp, Val};
 use crate::place::{Feed, ONCE, Producer};
+use crate::room::{RESERVED_SHARED, Room};
 use crate::visit::{self, Key};
 use mixc_ir::Name;
 use mixc_tile::{LoadIx, Stmt};
@@ -21,9 +22,9 @@ pub(super) const CONSUMER_BARRIER: i32 = 1;
 /// Registers of a multiprocessor, and what a thread may have (PTX ISA, "setmaxnreg": multiples of 8 from 24 to 256; code
 /// of a thread has at most 255).
 const REGISTERS: u32 = 65536;
-/// Shared memory that the system takes for every block (CUDA C++ Programming Guide, "Compute Capability 9.0").
-pub(super) const RESERVED_SHARED: u32 = 1024;
-const FEWEST_REGISTERS: u32 = 40;
+/// What the producer is left with, and what it is where those who compute are short of them.
+const FEW_REGISTERS: u32 = 40;
+const FEWEST_REGISTERS: u32 = 24;
 const MOST_REGISTERS: u32 = 240;
 
 impl<'k> Lower<'k> {
@@ -94,7 +95,11 @@ impl<'k> Lower<'k> {
     fn registers_for_role(&mut self, consumers: u32, computes: bool) {
         let threads = consumers + PRODUCERS;
         let even = REGISTERS / self.blocks_per_multiprocessor() / threads / 8 * 8;
-        let rest = (even * threads - FEWEST_REGISTERS * PRODUCERS) / consumers / 8 * 8;
+        let few = match self.options.room {
+            Room::LeanProducer => FEWEST_REGISTERS,
+            _ => FEW_REGISTERS,
+        };
+        let rest = (even * threads - few * PRODUCERS) / consumers / 8 * 8;
         let most = rest.min(MOST_REGISTERS);
         // Up to 256 threads each may have all that it can use.
         if even >= most {
@@ -103,7 +108,7 @@ impl<'k> Lower<'k> {
         let text = if computes {
             format!("setmaxnreg.inc.sync.aligned.u32 {most};")
         } else {
-            format!("setmaxnreg.dec.sync.aligned.u32 {FEWEST_REGISTERS};")
+            format!("setmaxnreg.dec.sync.aligned.u32 {few};")
         };
         self.e.asm(&text, "", &[], &[], true);
     }

@@ -4,7 +4,9 @@
 use half::{bf16, f16};
 use mixc_ir::DType;
 use mixc_nvtools::Translator;
-use mixc_ptx::{BulkMap, HardwareSwizzle, Options, Param, Precision, PtxKernel, Target, lower};
+use mixc_ptx::{
+    BulkMap, HardwareSwizzle, Options, Param, Precision, PtxKernel, Room, Target, lower,
+};
 use mixc_sim::{Arg, BufferId, Finding, Memory, Module, Swizzle, TensorElem, TensorMap};
 use mixc_tile::{Kernel, KernelArgs, TensorArg, TensorData, Usage, interpret};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -179,6 +181,7 @@ impl Case {
             aligned: aligned.map(|t| t.name.clone()).collect::<BTreeSet<_>>(),
             producer: config.producer,
             alternate: config.stages != 2,
+            room: Room::default(),
         }
     }
 

@@ -87,7 +87,7 @@ pub fn lines(
             threads: kernel.threads,
             warps: kernel.threads / 32,
             producer: kernel.persistent.is_some(),
-            stages: lowered.stages,
+            stages: lowered.options.stages,
             shared_bytes: kernel.shared_bytes,
             precision: (job.dtype == DType::F32)
                 .then(|| precision_name(choices.precision.unwrap_or_default())),
@@ -96,7 +96,7 @@ pub fn lines(
             simulated: None,
         });
     }
-    let executable = match candidate.clone().executable(target) {
+    let executable = match candidate.clone().settled(target) {
         Ok(executable) => executable,
         Err(e) => {
             notes.push(format!("neither assembled nor simulated: {e}"));

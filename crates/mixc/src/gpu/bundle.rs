@@ -206,7 +206,7 @@ impl Maker<'_> {
         let mut notes = vec![];
         for candidate in candidates(wanted, &gpu, &job, choices, &mut notes) {
             let form = candidate.form;
-            let made = candidate.executable(&gpu);
+            let made = candidate.settled(&gpu);
             let done = made.and_then(|made| self.form(form, target, &made, sizes, &job));
             match done {
                 Ok(()) if self.options.forms == Forms::Best => break,

@@ -30,10 +30,10 @@ impl GpuKernel {
 pub fn compile(fitted: &Fitted) -> Result<Vec<GpuKernel>, Error> {
     let kernels = fitted.kernels.iter();
     kernels
-        .map(|Lowered { kernel, stages }| {
+        .map(|Lowered { kernel, options }| {
             Ok(GpuKernel {
                 lowered: kernel.clone(),
-                stages: *stages,
+                stages: options.stages,
                 ptx: ptx(kernel)?,
             })
         })

@@ -4,7 +4,7 @@ use super::model;
 use crate::execute::schedule_form;
 use crate::{Choices, Error, Form, Job};
 use mixc_ir::DType;
-use mixc_ptx::{LowerError, Options, PtxKernel, Target, live_elements, suggested_warps};
+use mixc_ptx::{LowerError, Options, PtxKernel, Room, Target, live_elements, suggested_warps};
 use mixc_schedule::Schedule;
 use mixc_tile::visit::each;
 use mixc_tile::{Kernel, Stmt, TensorArg, Usage};
@@ -22,8 +22,7 @@ pub struct Fitted {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lowered {
     pub kernel: PtxKernel,
-    /// Tiles in flight.
-    pub stages: u32,
+    pub options: Options,
 }
 
 /// Columns of a recurrent state in one tile: the others go to other processors. Half as many on multiprocessors with
@@ -106,6 +105,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 aligned: aligned(kernel, job),
                 producer: producer != Some(0),
                 alternate,
+                room: Room::default(),
             };
             options.warps = match warps {
                 Some(warps) => warps as u32,
@@ -216,10 +216,7 @@ fn lower(kernel: &Kernel, mut options: Options, fixed: bool) -> Result<Lowered, 
                 options.stages -= 1;
             }
             other => {
-                return other.map(|kernel| Lowered {
-                    kernel,
-                    stages: options.stages,
-                });
+                return other.map(|kernel| Lowered { kernel, options });
             }
         }
     }

@@ -12,6 +12,7 @@ pub mod model;
 mod plan;
 mod reference;
 mod run;
+mod settle;
 mod shrink;
 mod simulate;
 
@@ -22,6 +23,7 @@ pub use device::{card_for, cards, no_card};
 pub use fit::{Fitted, Lowered, fit};
 pub use plan::{SIMULATED_MULTIPROCESSORS, plan};
 pub(crate) use run::run;
+pub use settle::settle;
 pub use simulate::{Simulated, simulate};
 
 /// What is said wherever the simulator stands in for a GPU.
