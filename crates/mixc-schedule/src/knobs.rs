@@ -4,7 +4,7 @@ use crate::Request;
 use crate::edit::map_indices;
 use crate::roles::fitted;
 use crate::template::{Knob, TEMPLATES};
-use mixc_ir::{Ix, Program, Term};
+use mixc_ir::{Ix, Program, Stmt, Term};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Values by name.
@@ -13,6 +13,13 @@ pub type Knobs = BTreeMap<String, i64>;
 /// The knob of a split whose size is this symbol: `C` for `$C`.
 fn knob_name(symbol: &str) -> String {
     symbol.trim_start_matches('$').to_string()
+}
+
+/// The longest summed axis that stays whole in a scan as written.
+pub const WHOLE: &str = "whole";
+
+fn has_scan(program: &Program) -> bool {
+    program.body.iter().any(|s| matches!(s, Stmt::Scan(_)))
 }
 
 /// The knobs that matter to a program, with the values that they may take: rows and streamed positions
@@ -29,6 +36,7 @@ pub fn knobs_of(program: &Program) -> Vec<&'static Knob> {
             }
         })
         .chain(["rows", "stream", "cols"].map(String::from))
+        .chain(has_scan(program).then(|| WHOLE.to_owned()))
         .chain(crate::pack::is_possible(program).then(|| crate::pack::KNOB.to_owned()))
         .collect();
     let mut knobs: Vec<&Knob> = vec![];

@@ -105,7 +105,9 @@ fn schedule_for(
         let name = format!("{}_{n}", identifier(&program.name));
         let (mut kernel, template) = match group {
             group::Group::Lets(lets) => kernel::lower_lets(&program, &name, lets, &roles, &knobs)?,
-            group::Group::Scan(scan) => sequential::lower_scan(&program, &name, scan, &roles)?,
+            group::Group::Scan(scan) => {
+                sequential::lower_scan(&program, &name, scan, &roles, &knobs)?
+            },
         };
         declare::declare_tensors(&mut kernel, &program, request);
         kernels.push(kernel);

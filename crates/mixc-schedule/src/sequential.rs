@@ -3,6 +3,7 @@
 use crate::ScheduleError;
 use crate::builder::{Binding, Builder, Local};
 use crate::kernel::bind_sums;
+use crate::knobs::{Knobs, WHOLE};
 use crate::lower::lower;
 use crate::roles::{Roles, fitted};
 use crate::stream::prepare_streams;
@@ -80,9 +81,15 @@ pub fn lower_scan(
     name: &str,
     scan: &Scan,
     roles: &Roles,
+    knobs: &Knobs,
 ) -> Result<(Kernel, &'static str), ScheduleError> {
-    let is_stream = |axis: &Name| roles.is_stream(program, axis);
+    let is_long = |axis: &Name| {
+        let size = program.axes.get(axis);
+        size.is_some_and(|size| roles.value(size) > knobs[WHOLE])
+    };
+    let is_stream = |axis: &Name| roles.is_stream(program, axis) || is_long(axis);
     let mut b = Builder::new(program, name, &is_stream);
+    b.stream_block = knobs["stream"] as usize;
     let batch = independent_axes(scan);
     let lanes = lanes(scan, &batch);
     for axis in scan
@@ -228,7 +235,8 @@ fn lower_step(
 
 fn compute(b: &mut Builder, scan: &Scan, level: usize) -> Result<(), ScheduleError> {
     for l in &scan.body {
-        bind_sums(b, std::slice::from_ref(&l.value), level)?;
+        // At the level of no loop: what is only read over summed axes is loaded once for all steps.
+        bind_sums(b, std::slice::from_ref(&l.value), 0)?;
         check_reads(scan, l)?;
         prepare_streams(b, std::slice::from_ref(&l.value))?;
         let value = lower(b, &l.value)?;

@@ -456,3 +456,33 @@ fn feature_decays_of_short_tiles_are_elementwise() {
             .any(|k| k.bufs.iter().any(|b| b.shape.len() > 2))
     );
 }
+
+/// A matrix that every step multiplies with is loaded before the first one, unless it is too long: then each step loads it
+/// block by block.
+#[test]
+fn matrices_of_a_recurrence_stay_in_place() {
+    let loads_inside = |whole: i64| {
+        let mut deepest = 0;
+        for (t, d) in [(0, 3), (1, 16), (5, 40), (3, 33)] {
+            let sizes = [("B", 2), ("T", t), ("D", d)];
+            let knobs = [("whole", whole), ("stream", 16)];
+            let name = "recurrent_matrix";
+            let kernels = check_for(name, name, &sizes, &knobs, false);
+            let depth = kernels.iter().filter_map(|k| depth_of_load(&k.body, "R"));
+            deepest = deepest.max(depth.max().unwrap());
+        }
+        deepest
+    };
+    assert_eq!(loads_inside(1024), 0);
+    assert_eq!(loads_inside(32), 2);
+}
+
+/// Loops around the loads of a tensor, at most; None if there is no load.
+fn depth_of_load(body: &[mixc_tile::Stmt], name: &str) -> Option<usize> {
+    let depth = |stmt: &mixc_tile::Stmt| match stmt {
+        mixc_tile::Stmt::Load { tensor, .. } => (&**tensor == name).then_some(0),
+        mixc_tile::Stmt::For { body, .. } => Some(1 + depth_of_load(body, name)?),
+        _ => None,
+    };
+    body.iter().filter_map(depth).max()
+}

@@ -44,6 +44,9 @@ const BESIDE: usize = 16;
 const SHORTEST_STREAM: i64 = 32;
 /// Chunks of a kernel that keeps its state and computes scores by halves: longer ones leave too few registers for it.
 const CHUNK_OF_HALVES: i64 = 32;
+/// The knob of the longest summed axis that a scan as written keeps whole, and the template that it is for.
+const WHOLE: &str = "whole";
+const SEQUENTIAL: &str = "sequential";
 /// The template that [`WARPGROUP_TILE`] is for.
 const STREAMING: &str = "streaming";
 
@@ -143,7 +146,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 schedule = schedule_form(form, job, &knobs, true)?;
             }
             Err(e @ LowerError::SharedMemory { .. }) => {
-                let (name, value) = smaller(&schedule.knobs, &asked).ok_or(e)?;
+                let (name, value) = smaller(&schedule.template, &schedule.knobs, &asked).ok_or(e)?;
                 tracing::debug!(form = form.name, %target, name, value, "smaller tiles");
                 knobs.insert(name, value);
                 schedule = schedule_form(form, job, &knobs, true)?;
@@ -229,19 +232,38 @@ const SIDES: [&str; 4] = ["stream", "C", "cols", "rows"];
 /// for them.
 const SHORT: i64 = 16;
 
-/// The side to halve next and its new length: the longest that nobody asked for, none below the length of a matrix
-/// instruction while another is above it. None if all are 1.
-fn smaller(knobs: &BTreeMap<String, i64>, asked: &BTreeSet<String>) -> Option<(String, i64)> {
+/// What to halve next and its new length: the longest side that nobody asked for, none below the length of a matrix
+/// instruction while another is above it; the summed axes that a scan keeps whole before that. None if all are 1.
+fn smaller(
+    template: &str,
+    knobs: &BTreeMap<String, i64>,
+    asked: &BTreeSet<String>,
+) -> Option<(String, i64)> {
+    let whole = || {
+        let n = knobs.get(WHOLE).filter(|n| **n > SHORT)?;
+        (!asked.contains(WHOLE)).then(|| (WHOLE.to_owned(), n / 2))
+    };
+    let side = |above| smaller_side(knobs, asked, above);
+    // Other sides are nothing to scans as written.
+    if template == SEQUENTIAL {
+        return whole().or_else(|| side(1));
+    }
+    side(SHORT).or_else(whole).or_else(|| side(1))
+}
+
+/// The longest side of a tile that nobody asked for, halved, if it is above a length.
+fn smaller_side(
+    knobs: &BTreeMap<String, i64>,
+    asked: &BTreeSet<String>,
+    above: i64,
+) -> Option<(String, i64)> {
     let sides = SIDES.into_iter().filter(|name| !asked.contains(*name));
     let sides: Vec<(&str, i64)> = sides
         .filter_map(|name| Some((name, *knobs.get(name)?)))
         .collect();
-    let longest = |above: i64| {
-        let long = sides.iter().filter(|(_, n)| *n > above);
-        // The first of equals: `max_by_key` alone would take the last.
-        long.rev().max_by_key(|(_, n)| *n)
-    };
-    let (name, n) = longest(SHORT).or_else(|| longest(1))?;
+    let long = sides.iter().filter(|(_, n)| *n > above);
+    // The first of equals: `max_by_key` alone would take the last.
+    let (name, n) = long.rev().max_by_key(|(_, n)| *n)?;
     Some(((*name).to_owned(), n / 2))
 }
 
@@ -279,12 +301,12 @@ fn is_aligned(tensor: &TensorArg, job: &Job) -> bool {
 mod tests {
     use super::*;
 
-    fn path(knobs: &[(&str, i64)], asked: &[&str]) -> Vec<String> {
+    fn path(template: &str, knobs: &[(&str, i64)], asked: &[&str]) -> Vec<String> {
         let mut knobs: BTreeMap<String, i64> =
             knobs.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect();
         let asked = asked.iter().map(|n| (*n).to_owned()).collect();
         let mut steps = vec![];
-        while let Some((name, value)) = smaller(&knobs, &asked) {
+        while let Some((name, value)) = smaller(template, &knobs, &asked) {
             steps.push(format!("{name}={value}"));
             knobs.insert(name, value);
         }
@@ -293,7 +315,7 @@ mod tests {
 
     #[test]
     fn long_sides_shrink_first_and_rows_last() {
-        let steps = path(&[("rows", 64), ("stream", 64), ("S", 1024)], &[]);
+        let steps = path(STREAMING, &[("rows", 64), ("stream", 64), ("S", 1024)], &[]);
         let first = ["stream=32", "rows=32", "stream=16", "rows=16", "stream=8"];
         assert_eq!(steps[..5], first);
         assert_eq!(steps.last().unwrap(), "rows=1");
@@ -301,8 +323,17 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_stays() {
-        let steps = path(&[("rows", 128), ("C", 32)], &["rows"]);
+        let steps = path(STREAMING, &[("rows", 128), ("C", 32)], &["rows"]);
         assert_eq!(steps, ["C=16", "C=8", "C=4", "C=2", "C=1"]);
-        assert!(path(&[("rows", 64)], &["rows"]).is_empty());
+        assert!(path(STREAMING, &[("rows", 64)], &["rows"]).is_empty());
+    }
+
+    #[test]
+    fn sums_of_a_scan_as_written_are_cut_first() {
+        let knobs = [("stream", 64), ("whole", 64)];
+        let steps = path(SEQUENTIAL, &knobs, &[]);
+        assert_eq!(steps[..3], ["whole=32", "whole=16", "stream=32"]);
+        let steps = path("sequential+pointwise", &knobs, &[]);
+        assert_eq!(steps[..4], ["stream=32", "stream=16", "whole=32", "whole=16"]);
     }
 }
