@@ -76,8 +76,10 @@ enum Forms {
     All,
     /// The one that is chosen.
     Chosen,
+    /// Every form in some file of the mixer, and in every file some form.
+    Spread,
     /// One, another one in each file.
-    Some,
+    One,
 }
 
 /// How cases are run.
@@ -99,16 +101,17 @@ fn failures(way: Way) -> Vec<String> {
     let all = cases
         .group
         .iter()
-        .flat_map(|g| g.files.iter().map(move |file| (g, file)));
-    let all: Vec<(&Group, &String)> = all.collect();
+        .flat_map(|g| (0..g.files.len()).map(move |turn| (g, turn)));
+    let all: Vec<(&Group, usize)> = all.collect();
     all.par_iter()
-        .enumerate()
-        .flat_map_iter(|(n, (group, file))| failures_of(group, file, way, n))
+        .flat_map_iter(|(group, turn)| failures_of(group, *turn, way))
         .collect()
 }
 
-fn failures_of(group: &Group, name: &str, way: Way, turn: usize) -> Vec<String> {
+/// Of the file of a group that has its turn.
+fn failures_of(group: &Group, turn: usize, way: Way) -> Vec<String> {
     let mut failures = vec![];
+    let name = &group.files[turn];
     let mixer = Mixer::load(&group.mixer).unwrap();
     let binding = group.binding(&mixer);
     let file = Bundle::read(&folder().join(format!("{name}.safetensors"))).unwrap();
@@ -125,7 +128,7 @@ fn failures_of(group: &Group, name: &str, way: Way, turn: usize) -> Vec<String> 
     };
     let forms = mixer.forms(&job.sizes, way.target);
     let slow = matches!(way.target, Target::Gpu(_)) && work(&mixer.program, &job.sizes) > MOST_WORK;
-    for form in wanted(&forms, way.forms, turn) {
+    for form in wanted(&forms, way.forms, turn, group.files.len()) {
         // As written, nothing is put together, and the simulator would take minutes.
         if slow && form.as_deref() == Some("plain") {
             continue;
@@ -185,14 +188,19 @@ fn failures_of(group: &Group, name: &str, way: Way, turn: usize) -> Vec<String> 
     failures
 }
 
-/// Names of forms to run; None is the one that is chosen.
-fn wanted(forms: &[Form], which: Forms, turn: usize) -> Vec<Option<String>> {
+/// Names of forms to run with one of so many files; None is the form that is chosen.
+fn wanted(forms: &[Form], which: Forms, turn: usize, files: usize) -> Vec<Option<String>> {
     let name = |f: &Form| Some(f.name.clone());
     match which {
         Forms::Plain => vec![name(&forms[0])],
         Forms::All => forms.iter().map(name).collect(),
         Forms::Chosen => vec![None],
-        Forms::Some => vec![name(&forms[turn % forms.len()])],
+        Forms::One => vec![name(&forms[turn % forms.len()])],
+        Forms::Spread => {
+            let own = |n: &usize| n % files == turn || *n == turn % forms.len();
+            let turns = (0..forms.len()).filter(own);
+            turns.map(|n| name(&forms[n])).collect()
+        }
     }
 }
 
@@ -265,18 +273,13 @@ fn assert_gpu(target: &str, dtype: Option<DType>, forms: Forms) {
 }
 
 #[test]
-fn every_form_as_ptx_for_sm_80_agrees_in_f32() {
-    assert_gpu("sm_80", None, Forms::All);
-}
-
-#[test]
-fn ptx_for_sm_90a_agrees_in_f32() {
-    assert_gpu("sm_90a", None, Forms::Chosen);
-    assert_gpu("sm_90a", None, Forms::Some);
+fn every_form_as_ptx_agrees_in_f32() {
+    assert_gpu("sm_80", None, Forms::Spread);
+    assert_gpu("sm_90a", None, Forms::One);
 }
 
 #[test]
 fn ptx_is_as_good_as_naive_arithmetic_in_bf16() {
-    assert_gpu("sm_80", Some(DType::Bf16), Forms::Some);
+    assert_gpu("sm_80", Some(DType::Bf16), Forms::One);
     assert_gpu("sm_90a", Some(DType::Bf16), Forms::Chosen);
 }
