@@ -90,14 +90,17 @@ struct Closer<'a> {
 impl Closer<'_> {
     fn let_(&mut self, l: &Let) {
         let term = self.inline(&l.value);
-        let is_projection = self.is_projection(l, &term);
-        self.items
-            .push(Root::item(l.name.clone(), l.axes.clone(), term.clone()));
-        if is_projection {
-            self.needed.insert(l.name.clone());
+        if self.is_projection(l, &term) {
+            self.store(l.name.clone(), l.axes.clone(), term);
         } else {
-            self.values.insert(l.name.clone(), (l.axes.clone(), term));
+            self.define(l.name.clone(), l.axes.clone(), term);
         }
+    }
+
+    /// A value that later statements read as a tensor.
+    fn store(&mut self, name: Name, axes: Vec<Name>, term: T) {
+        self.needed.insert(name.clone());
+        self.items.push(Root::item(name, axes, term));
     }
 
     fn scan(&mut self, s: &Scan) {
@@ -184,6 +187,9 @@ impl Closer<'_> {
     }
 
     fn define(&mut self, name: Name, axes: Vec<Name>, term: T) {
+        if self.binds_time(&term) && self.is_read_apart(&name) {
+            return self.store(name, axes, term);
+        }
         self.items
             .push(Root::item(name.clone(), axes.clone(), term.clone()));
         self.values.insert(name, (axes, term));
@@ -238,11 +244,8 @@ impl Closer<'_> {
     /// norm). Inlining one exposes nothing and repeats its work at every use.
     fn is_projection(&self, l: &Let, term: &T) -> bool {
         let mut sums_features = false;
-        let mut binds_time = false;
         term.visit(&mut |t| {
-            let bound = t.bound_axes();
-            sums_features |= matches!(**t, Term::Sum { .. }) && !bound.is_empty();
-            binds_time |= bound.iter().any(|a| self.is_sequence(a));
+            sums_features |= matches!(**t, Term::Sum { .. }) && !t.bound_axes().is_empty();
         });
         let positions = term
             .free_axes()
@@ -250,10 +253,45 @@ impl Closer<'_> {
             .filter(|a| self.is_sequence(a))
             .count();
         sums_features
-            && !binds_time
+            && !self.binds_time(term)
             && positions <= 1
             && !pairs_positions(term)
             && !self.summed_over_time(&l.name)
+    }
+
+    /// Whether a value takes a reduction or a recurrence over time.
+    fn binds_time(&self, term: &T) -> bool {
+        let mut found = false;
+        term.visit(&mut |t| found |= t.bound_axes().iter().any(|a| self.is_sequence(a)));
+        found
+    }
+
+    /// Whether a statement reads several features of the value at once: each at its own place and all of them in a norm, or
+    /// products of them. Inlined, every one of these would go through time again.
+    fn is_read_apart(&self, name: &Name) -> bool {
+        let statements = self.program.body.iter();
+        let mut lets = statements.filter_map(|s| match s {
+            Stmt::Let(l) => Some(l),
+            Stmt::Scan(_) => None,
+        });
+        lets.any(|l| {
+            let mut features: BTreeSet<Vec<&Ix>> = BTreeSet::new();
+            let mut multiplied = false;
+            l.value.visit(&mut |t| {
+                if let Term::Read { tensor, index } = &**t
+                    && tensor == name
+                {
+                    let over_time = |ix: &&Ix| ix.axes().iter().any(|a| self.is_sequence(a));
+                    features.insert(index.iter().filter(|ix| !over_time(ix)).collect());
+                }
+                if let Term::Sum { axes, factors } = &**t {
+                    let over_features = axes.iter().all(|a| !self.is_sequence(a));
+                    let reads = factors.iter().map(|f| reads(f, name)).sum::<usize>();
+                    multiplied |= over_features && reads > 1;
+                }
+            });
+            features.len() > 1 || multiplied
+        })
     }
 
     /// Whether a statement sums the let over time right where it reads it.
@@ -426,4 +464,13 @@ fn pairs_positions(term: &T) -> bool {
         });
     });
     found
+}
+
+/// How often a term reads a tensor.
+fn reads(term: &T, name: &Name) -> usize {
+    let mut count = 0;
+    term.visit(&mut |t| {
+        count += usize::from(matches!(&**t, Term::Read { tensor, .. } if tensor == name));
+    });
+    count
 }

@@ -49,12 +49,39 @@ impl Out {
 }
 
 /// A let as a kernel computes it: its merges undone, its rows packed.
-fn out_of(program: &Program, packings: &Packings, l: &Let) -> Out {
+fn out_of(program: &Program, roles: &Roles, packings: &Packings, l: &Let) -> Out {
     let out = unmerged(program, l);
     match packings.get(&out.name) {
         Some(packing) => packing.apply(program, out),
-        None => out,
+        None => with_rows(program, roles, out),
     }
+}
+
+/// What is computed position by position, from features of the position alone, for several positions at a time.
+fn with_rows(program: &Program, roles: &Roles, mut out: Out) -> Out {
+    let is_sequence = |a: &Name| {
+        let size = program.axes.get(a);
+        size.is_some_and(|size| roles.is_sequence(size))
+    };
+    let is_part = |a: &Name| {
+        let mut splits = program.splits.iter();
+        splits.any(|s| s.inner == *a || s.outer == *a)
+    };
+    let mut over_time = out.sequence.is_some() || out.axes.iter().any(is_part);
+    out.term.visit(&mut |t| {
+        let bound = t.bound_axes();
+        over_time |= bound
+            .iter()
+            .any(|a| is_part(a) || is_sequence(a) || roles.is_stream(program, a));
+    });
+    if let [features] = &out.tiles[..]
+        && !over_time
+        && !is_sequence(features)
+    {
+        let rows = out.axes.iter().rfind(|a| is_sequence(a)).cloned();
+        out.tiles.extend(rows);
+    }
+    out
 }
 
 /// Makes the sizes of axes that are whole in tiles constants.
@@ -98,7 +125,7 @@ pub fn bind_static_dims(
                 }
             });
             if let Stmt::Let(l) = stmt {
-                whole.extend(out_of(program, packings, l).tiles);
+                whole.extend(out_of(program, roles, packings, l).tiles);
             }
         }
     }
@@ -138,7 +165,7 @@ pub fn group(program: &Program, roles: &Roles, packings: &Packings) -> Vec<Group
                 groups.push(Group::Scan(scan.clone()));
                 continue;
             }
-            Stmt::Let(l) => out_of(program, packings, l),
+            Stmt::Let(l) => out_of(program, roles, packings, l),
         };
         match place(program, roles, &groups, &out) {
             Some((n, aligned)) => {

@@ -107,7 +107,7 @@ fn schedule_for(
             group::Group::Lets(lets) => kernel::lower_lets(&program, &name, lets, &roles, &knobs)?,
             group::Group::Scan(scan) => {
                 sequential::lower_scan(&program, &name, scan, &roles, &knobs)?
-            },
+            }
         };
         declare::declare_tensors(&mut kernel, &program, request);
         kernels.push(kernel);

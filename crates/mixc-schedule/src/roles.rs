@@ -196,7 +196,37 @@ pub fn reused_axes(term: &T) -> BTreeSet<Name> {
             );
         }
     });
+    let (decaying, contiguous) = (decay_axes(term), last_axes(term));
+    reused.retain(|a| contiguous.contains(a) || !decaying.contains(a));
     reused
+}
+
+/// Axes with decays of their own. Scores that decay differently are no product over them, so heads that share keys are not
+/// rows of one tile there; features, the innermost axis of what is read, are.
+fn decay_axes(term: &T) -> BTreeSet<Name> {
+    let mut axes = BTreeSet::new();
+    term.visit(&mut |t| match &**t {
+        Term::Ss { decay, j, .. } | Term::Scan { decay, j, .. } | Term::Last { decay, j, .. } => {
+            axes.extend(decay.free_axes().into_iter().filter(|a| a != j));
+        }
+        Term::CumProd { axis, body, .. } | Term::SufProd { axis, body, .. } => {
+            axes.extend(body.free_axes().into_iter().filter(|a| a != axis));
+        }
+        _ => {}
+    });
+    axes
+}
+
+fn last_axes(term: &T) -> BTreeSet<Name> {
+    let mut axes = BTreeSet::new();
+    term.visit(&mut |t| {
+        if let Term::Read { index, .. } = &**t
+            && index.len() > 1
+        {
+            axes.extend(index.last().into_iter().flat_map(Ix::axes));
+        }
+    });
+    axes
 }
 
 /// The rows of scores: axes of a product whose one factor has just such an axis, and the other just one of the `columns`

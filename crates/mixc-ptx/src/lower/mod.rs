@@ -290,11 +290,7 @@ impl<'k> Lower<'k> {
             products: !self.placement.products.is_empty(),
             split: matches!(self.accuracy, Accuracy::Full),
         };
-        let blocks = room::blocks(
-            self.options.room,
-            &traits,
-            &self.options.target.limits(),
-        );
+        let blocks = room::blocks(self.options.room, &traits, &self.options.target.limits());
         let bound = blocks.map_or(String::new(), |n| format!(", nvvm.minctasm = {n} : i32"));
         let mlir = format!(
             "module attributes {{gpu.container_module}} {{\ngpu.module @kernels {{\n\

@@ -146,7 +146,8 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 schedule = schedule_form(form, job, &knobs, true)?;
             }
             Err(e @ LowerError::SharedMemory { .. }) => {
-                let (name, value) = smaller(&schedule.template, &schedule.knobs, &asked).ok_or(e)?;
+                let (name, value) =
+                    smaller(&schedule.template, &schedule.knobs, &asked).ok_or(e)?;
                 tracing::debug!(form = form.name, %target, name, value, "smaller tiles");
                 knobs.insert(name, value);
                 schedule = schedule_form(form, job, &knobs, true)?;
@@ -334,6 +335,9 @@ mod tests {
         let steps = path(SEQUENTIAL, &knobs, &[]);
         assert_eq!(steps[..3], ["whole=32", "whole=16", "stream=32"]);
         let steps = path("sequential+pointwise", &knobs, &[]);
-        assert_eq!(steps[..4], ["stream=32", "stream=16", "whole=32", "whole=16"]);
+        assert_eq!(
+            steps[..4],
+            ["stream=32", "stream=16", "whole=32", "whole=16"]
+        );
     }
 }
