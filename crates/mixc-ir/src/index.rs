@@ -120,8 +120,31 @@ impl Ix {
             Ix::Mul(a, b) if **a == Ix::Const(0) || **b == Ix::Const(0) => Ix::Const(0),
             Ix::Mod(_, b) if **b == Ix::Const(1) => Ix::Const(0),
             Ix::Min(a, b) | Ix::Max(a, b) if a == b => (**a).clone(),
+            Ix::Min(a, b) if a.is_least_of(b) => (**a).clone(),
+            Ix::Max(a, b) if a.is_most_of(b) => (**a).clone(),
+            Ix::Min(a, b) if a.is_below(b) => (**a).clone(),
+            Ix::Min(a, b) if b.is_below(a) => (**b).clone(),
             _ => self,
         }
+    }
+
+    /// Whether this is a minimum that `other` is in already.
+    fn is_least_of(&self, other: &Ix) -> bool {
+        matches!(self, Ix::Min(a, b) if **b == *other || **a == *other || a.is_least_of(other))
+    }
+
+    fn is_most_of(&self, other: &Ix) -> bool {
+        matches!(self, Ix::Max(a, b) if **b == *other || **a == *other || a.is_most_of(other))
+    }
+
+    /// Whether this is a constant that a maximum with another constant cannot fall below.
+    fn is_below(&self, other: &Ix) -> bool {
+        let Ix::Max(a, b) = other else { return false };
+        let least = [a, b].into_iter().filter_map(|side| match **side {
+            Ix::Const(c) => Some(c),
+            _ => None,
+        });
+        matches!(self, Ix::Const(c) if least.max().is_some_and(|least| *c <= least))
     }
 
     /// The value, with `leaf` giving axes, sizes and tensor elements; None if a leaf is unknown or

@@ -84,7 +84,32 @@ pub fn bounds_of(
             bounds_of(&flipped, j, size, program, range)
         }
         Func::Or => unless(&args[0], &args[1], j, size, program, range)
-            .or_else(|| unless(&args[1], &args[0], j, size, program, range)),
+            .or_else(|| unless(&args[1], &args[0], j, size, program, range))
+            .or_else(|| {
+                let of = |predicate| bounds_of(predicate, j, size, program, range);
+                either(of(&args[0])?, of(&args[1])?)
+            }),
+        _ => None,
+    }
+}
+
+/// Bounds of a disjunction whose predicates bound the same side.
+fn either(a: Bounds, b: Bounds) -> Option<Bounds> {
+    match (a.lo, a.hi, b.lo, b.hi) {
+        (None, Some(a), None, Some(b)) => Some(Bounds {
+            lo: None,
+            hi: Some(Bound {
+                need: a.need.max(b.need),
+                full: a.full.max(b.full),
+            }),
+        }),
+        (Some(a), None, Some(b), None) => Some(Bounds {
+            lo: Some(Bound {
+                need: a.need.min(b.need),
+                full: a.full.min(b.full),
+            }),
+            hi: None,
+        }),
         _ => None,
     }
 }
@@ -134,10 +159,6 @@ fn indicator(condition: &T, program: &Program) -> Option<Ix> {
 
 /// Bounds on j from `ix <= 0`.
 fn at_most_zero(ix: &Ix, j: &Name, range: &dyn Fn(&Name) -> Option<(Ix, Ix)>) -> Option<Bounds> {
-    // Loop bounds are integers of the call; what a tensor holds is looked at position by position.
-    if reads_tensor(ix) {
-        return None;
-    }
     if let Some((coefficient, rest)) = linear_in(ix, j) {
         let (low, high) = interval(&rest, range)?;
         // c j + rest <= 0
@@ -197,12 +218,6 @@ fn at_most_zero(ix: &Ix, j: &Name, range: &dyn Fn(&Name) -> Option<(Ix, Ix)>) ->
     }
 }
 
-fn reads_tensor(ix: &Ix) -> bool {
-    let mut found = false;
-    ix.visit_leaves(&mut |leaf| found |= matches!(leaf, Ix::Elem(..)));
-    found
-}
-
 /// `ix` as `sign * quotient + rest` where only the quotient, a division, holds j.
 fn quotient_in<'a>(ix: &'a Ix, j: &Name) -> Option<(&'a Ix, Ix, i64)> {
     let holds = |ix: &Ix| ix.axes().contains(j);
@@ -245,6 +260,16 @@ fn linear_in(ix: &Ix, j: &Name) -> Option<(i64, Ix)> {
 pub fn interval(ix: &Ix, range: &dyn Fn(&Name) -> Option<(Ix, Ix)>) -> Option<(Ix, Ix)> {
     if let Ix::Axis(name) = ix {
         return range(name);
+    }
+    if let Ix::Elem(tensor, index) = ix {
+        // An element at one place is an integer of the tile, whatever it is.
+        let at = |ix: &Ix| {
+            let (low, high) = interval(ix, range)?;
+            (low == high).then_some(low)
+        };
+        let index: Option<Vec<Ix>> = index.iter().map(at).collect();
+        let element = Ix::Elem(tensor.clone(), index?);
+        return Some((element.clone(), element));
     }
     if ix.axes().is_empty() {
         return Some((ix.clone(), ix.clone()));

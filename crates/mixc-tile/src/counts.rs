@@ -102,6 +102,8 @@ pub struct CountError {
 
 /// Counts the work of one launch.
 ///
+/// Elements of tensors in bounds count as larger than any size.
+///
 /// # Errors
 /// If a loop bound, condition, grid extent or shape has no value.
 pub fn counts(kernel: &Kernel, dims: &BTreeMap<Name, i64>) -> Result<Counts, CountError> {
@@ -293,6 +295,8 @@ impl Walk<'_> {
         let value = ix.eval(&mut |leaf| match leaf {
             Ix::Dim(name) => self.dims.get(name).copied(),
             Ix::Axis(name) => self.vars.get(name).copied(),
+            // What a tensor holds is not known: sequences of full length.
+            Ix::Elem(..) => Some(i64::from(i32::MAX)),
             _ => None,
         });
         value.ok_or_else(|| CountError {

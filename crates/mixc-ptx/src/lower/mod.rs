@@ -3,6 +3,7 @@
 mod alternate;
 mod contract;
 mod deferred;
+mod elements;
 mod expr;
 mod feeds;
 mod flights;
@@ -155,6 +156,7 @@ impl<'k> Lower<'k> {
         }
         let point = self.e.special("ctaid.x");
         self.grid(point)?;
+        self.read_elements()?;
         self.hoist_divisions()?;
         let kernel = self.kernel;
         self.block(&kernel.body)

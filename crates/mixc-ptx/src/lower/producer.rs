@@ -141,6 +141,7 @@ impl<'k> Lower<'k> {
         self.e.open_if(exists);
         let outer = self.scope.clone();
         self.grid(point)?;
+        self.read_elements()?;
         self.hoist_divisions()?;
         f(self)?;
         self.scope = outer;

@@ -121,7 +121,7 @@ impl<'k> Lower<'k> {
     }
 
     /// `address` moved by `by` elements along a dimension.
-    fn advance(&mut self, address: Val, tensor: &TensorArg, dim: usize, by: Val) -> Val {
+    pub(super) fn advance(&mut self, address: Val, tensor: &TensorArg, dim: usize, by: Val) -> Val {
         if self.e.constant(by) == Some(0) {
             return address;
         }
@@ -429,7 +429,14 @@ impl<'k> Lower<'k> {
         })
     }
 
-    fn guarded_load(&mut self, ptx: &str, register: &str, ty: Ty, at: Val, inside: Val) -> Val {
+    pub(super) fn guarded_load(
+        &mut self,
+        ptx: &str,
+        register: &str,
+        ty: Ty,
+        at: Val,
+        inside: Val,
+    ) -> Val {
         if self.e.constant(inside) == Some(1) && ty == Ty::I32 {
             return self.e.load(at, ty);
         }

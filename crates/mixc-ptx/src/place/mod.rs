@@ -226,10 +226,16 @@ pub fn suggested_warps(kernel: &Kernel, options: &Options) -> u32 {
         let all = placement.products.values();
         all.filter(|p| p.warpgroup.is_some()).count()
     };
+    let (results, beside) = live_elements(kernel);
+    let fits = |warps: &u32| results + beside <= MOST_RESULTS * 32 * *warps as usize;
     // Of equals, the last.
-    let choices = [12 - usual, usual];
-    choices.into_iter().max_by_key(products).unwrap_or(usual)
+    let choices = [12 - usual, usual].into_iter();
+    let choices = choices.filter(|warps| *warps == usual || fits(warps));
+    choices.max_by_key(products).unwrap_or(usual)
 }
+
+/// Registers of a thread that results of products can take at all.
+const MOST_RESULTS: usize = 200;
 
 /// Warps for which the results of all products that live at a time take at most half of a thread's registers, and the
 /// longest scan takes few: 4, or 8 for larger tiles.
@@ -269,9 +275,21 @@ fn computed_beside(kernel: &Kernel, stmt: &Stmt) -> usize {
         axes
     };
     let (mut results, mut tiles, mut running) = (vec![], HashMap::new(), HashSet::new());
+    let mut loaded = HashSet::new();
+    visit::each(std::slice::from_ref(stmt), &mut |s| {
+        if let Stmt::Load { dst, .. } = s {
+            loaded.insert(dst.buf);
+        }
+    });
+    // Where a mask cuts a loaded tile, only the part in hand is in registers.
+    let is_cut = |s: &Stmt| {
+        let reads = visit::reads(s);
+        let mut tiles = reads.iter().filter(|a| a.places.len() >= 2);
+        tiles.all(|a| loaded.contains(&a.buf)) && reads.iter().any(|a| a.places.len() >= 2)
+    };
     visit::each(std::slice::from_ref(stmt), &mut |s| match s {
         Stmt::Contract { dst, .. } => results.push(axes_of(dst)),
-        Stmt::Map { dst, .. } if dst.places.len() >= 2 => {
+        Stmt::Map { dst, .. } if dst.places.len() >= 2 && !is_cut(s) => {
             tiles.insert(visit::index(dst.buf), axes_of(dst));
         }
         Stmt::Scan { dst, .. } if dst.places.len() >= 2 => {

@@ -52,7 +52,9 @@ pub fn reach(b: &Builder, plan: &Loop) -> Result<Reach, ScheduleError> {
         for predicate in node {
             let found: Option<Bounds> =
                 bounds_of(&predicate, &plan.j, &plan.size, b.program, &range);
-            let Some(found) = found else { continue };
+            let Some(found) = found.filter(|f| is_known(b, f)) else {
+                continue;
+            };
             if let Some(bound) = found.lo {
                 own_lo = Some(own_lo.map_or(bound.need.clone(), |x| x.max(bound.need)));
                 full_lo = full_lo.max(bound.full);
@@ -79,4 +81,21 @@ pub fn reach(b: &Builder, plan: &Loop) -> Result<Reach, ScheduleError> {
         full_hi,
         settled,
     })
+}
+
+/// Whether bounds are known when a grid point begins: elements of tensors in them are at sizes and grid axes.
+fn is_known(b: &Builder, bounds: &Bounds) -> bool {
+    let sides = [&bounds.lo, &bounds.hi].into_iter().flatten();
+    let mut known = true;
+    for ix in sides.flat_map(|side| [&side.need, &side.full]) {
+        ix.visit_leaves(&mut |leaf| {
+            if let Ix::Elem(_, index) = leaf {
+                let axes = index.iter().flat_map(Ix::axes);
+                known &= axes
+                    .into_iter()
+                    .all(|a| b.kernel.grid.iter().any(|g| g.name == a));
+            }
+        });
+    }
+    known
 }

@@ -118,9 +118,17 @@ pub enum Op<'k> {
     Tile(Tile<'k>),
 }
 
+/// An element of an integer tensor, for all of a grid point.
+pub struct Element {
+    pub slot: usize,
+    pub tensor: usize,
+    pub index: Vec<Index>,
+}
+
 pub struct Plan<'k> {
     /// Extents of the grid; coordinate n is in slot n.
     pub grid: Vec<i64>,
     pub slots: usize,
+    pub elements: Vec<Element>,
     pub body: Vec<Op<'k>>,
 }

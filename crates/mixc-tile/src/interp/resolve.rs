@@ -1,6 +1,6 @@
 //! From a kernel with names to a [`Plan`] without.
 
-use super::plan::{At, Index, Kind, Op, Placed, Plan, Source, Tile, Value};
+use super::plan::{At, Element, Index, Kind, Op, Placed, Plan, Source, Tile, Value};
 use super::{KernelArgs, RunError};
 use crate::{Access, Axis, Expr, Kernel, LoadIx, Place, Stmt};
 use mixc_ir::{Func, Ix, Name};
@@ -13,6 +13,7 @@ impl<'k> Plan<'k> {
             args,
             scope: vec![],
             slots: 0,
+            elements: vec![],
         };
         r.check_arguments()?;
         let mut grid = vec![];
@@ -37,6 +38,7 @@ impl<'k> Plan<'k> {
         Ok(Plan {
             grid,
             slots: r.slots,
+            elements: r.elements.into_iter().map(|(_, element)| element).collect(),
             body,
         })
     }
@@ -48,6 +50,7 @@ pub(super) struct Resolver<'k, 'a> {
     /// Names in scope, innermost last.
     pub(super) scope: Vec<(Name, usize)>,
     pub(super) slots: usize,
+    pub(super) elements: Vec<(Ix, Element)>,
 }
 
 /// The first error of a statement: what is wrong with it.
@@ -78,8 +81,8 @@ impl<'k> Resolver<'k, '_> {
                 reverse,
                 body,
             } => {
-                let lo = self.index(lo).map_err(ill_formed)?;
-                let hi = self.index(hi).map_err(ill_formed)?;
+                let lo = self.bound(lo).map_err(ill_formed)?;
+                let hi = self.bound(hi).map_err(ill_formed)?;
                 let slot = self.declare(var);
                 let body = self.block(body)?;
                 self.scope.pop();
@@ -97,8 +100,8 @@ impl<'k> Resolver<'k, '_> {
                 then,
                 otherwise,
             } => {
-                let left = self.index(&cond.left).map_err(ill_formed)?;
-                let right = self.index(&cond.right).map_err(ill_formed)?;
+                let left = self.bound(&cond.left).map_err(ill_formed)?;
+                let right = self.bound(&cond.right).map_err(ill_formed)?;
                 let (then, otherwise) = (self.block(then)?, self.block(otherwise)?);
                 Ok(Op::If {
                     stmt,
@@ -333,6 +336,33 @@ impl<'k> Resolver<'k, '_> {
         })
     }
 
+    /// An index of a loop bound or condition, which may have elements of integer tensors.
+    fn bound(&mut self, ix: &Ix) -> Checked<Index> {
+        let mut found: Vec<Ix> = vec![];
+        ix.visit_leaves(&mut |leaf| {
+            if matches!(leaf, Ix::Elem(..)) {
+                found.push(leaf.clone());
+            }
+        });
+        for leaf in found {
+            let known = self.elements.iter().any(|(known, _)| *known == leaf);
+            if let (false, Ix::Elem(name, index)) = (known, &leaf) {
+                let tensor = self.kernel.tensors.iter().position(|t| t.name == *name);
+                let element = Element {
+                    slot: self.slots,
+                    tensor: tensor.ok_or_else(|| format!("unknown tensor `{name}`"))?,
+                    index: index
+                        .iter()
+                        .map(|ix| self.index(ix))
+                        .collect::<Checked<_>>()?,
+                };
+                self.slots += 1;
+                self.elements.push((leaf, element));
+            }
+        }
+        self.index(ix)
+    }
+
     pub(super) fn index(&self, ix: &Ix) -> Checked<Index> {
         Ok(match ix {
             Ix::Const(v) => Index::Const(*v),
@@ -348,6 +378,9 @@ impl<'k> Resolver<'k, '_> {
                 return Err(format!("unknown size `${name}`"));
             }
             Ix::Dim(name) => Index::Const(self.args.dims[name]),
+            Ix::Elem(..) if let Some((_, known)) = self.elements.iter().find(|(e, _)| e == ix) => {
+                Index::Slot(known.slot)
+            }
             Ix::Elem(..) => {
                 return Err(format!(
                     "tensor element `{ix}` in an index (load it and gather)"

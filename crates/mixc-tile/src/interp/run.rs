@@ -1,6 +1,6 @@
 //! Executes a resolved kernel.
 
-use super::plan::{Index, Op, Plan};
+use super::plan::{Element, Index, Op, Plan};
 use super::races::Seen;
 use super::{KernelArgs, Order, Race, RunError, RunOptions, TensorData};
 use crate::{Compare, Kernel, Stmt};
@@ -89,10 +89,22 @@ impl Machine<'_> {
             };
             let at = self.coordinates(self.point);
             self.vars[..at.len()].copy_from_slice(&at);
+            for element in &plan.elements {
+                self.vars[element.slot] = self.element(element);
+            }
             self.bufs.iter_mut().for_each(|b| b.fill(f32::NAN));
             self.block(&plan.body)?;
         }
         Ok(())
+    }
+
+    /// 0 outside the tensor.
+    fn element(&self, element: &Element) -> i64 {
+        let index = element.index.iter().map(|ix| ix.eval(&self.vars));
+        let index: Option<Vec<i64>> = index.collect();
+        let tensor = &self.tensors[element.tensor];
+        let at = index.and_then(|index| tensor.offset(&index));
+        at.map_or(0, |at| tensor.data[at] as i64)
     }
 
     /// Row-major: the last grid axis runs fastest.

@@ -39,8 +39,8 @@ mod stmt;
 mod written;
 
 use crate::print::is_identifier;
-use crate::{Kernel, Stmt};
-use mixc_ir::{Ix, Name};
+use crate::{Kernel, Stmt, Usage};
+use mixc_ir::{DType, Ix, Name};
 use std::collections::BTreeSet;
 
 /// One violation.
@@ -92,6 +92,8 @@ enum Leaves<'a> {
     Sizes,
     /// Also grid axes and loop variables; the local axes are given for the message.
     Uniform(&'a [Name]),
+    /// The same without local axes, and elements of integer inputs at grid axes.
+    Bound,
     /// Also these local axes.
     Local(&'a [Name]),
 }
@@ -180,6 +182,35 @@ impl<'k> Checker<'k> {
         }
     }
 
+    /// An element that a loop bound or condition may have: every role of a kernel reads it once for each grid point.
+    fn element(&mut self, leaf: &Ix, tensor: &Name, index: &[Ix]) {
+        let kernel = self.kernel;
+        let Some(declared) = kernel.tensors.iter().find(|t| t.name == *tensor) else {
+            let what = format!("`{leaf}` is an element of a tensor that is not declared");
+            return self.error("unknown-name", what);
+        };
+        let integer = matches!(declared.dtype, DType::I32 | DType::I64);
+        if !integer || declared.usage != Usage::In || declared.shape.len() != index.len() {
+            let what = format!("`{leaf}` is no element of an integer input");
+            self.error("element-index", what);
+        }
+        for ix in index {
+            ix.visit_leaves(&mut |leaf| {
+                let known = match leaf {
+                    Ix::Const(_) => true,
+                    Ix::Dim(name) => kernel.dims.contains(name),
+                    Ix::Axis(name) => kernel.grid.iter().any(|g| g.name == *name),
+                    _ => false,
+                };
+                if !known {
+                    let what =
+                        format!("`{leaf}` in the place of an element is no size and no grid axis");
+                    self.error("element-index", what);
+                }
+            });
+        }
+    }
+
     fn index(&mut self, ix: &Ix, leaves: Leaves) {
         let mut found = BTreeSet::new();
         ix.visit_leaves(&mut |leaf| {
@@ -187,6 +218,7 @@ impl<'k> Checker<'k> {
         });
         for leaf in found {
             match (&leaf, leaves) {
+                (Ix::Elem(tensor, index), Leaves::Bound) => self.element(&leaf, tensor, index),
                 (Ix::Elem(..), _) => {
                     self.error(
                         "element-index",

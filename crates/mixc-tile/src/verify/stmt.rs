@@ -13,8 +13,8 @@ impl Checker<'_> {
                 Stmt::For {
                     var, lo, hi, body, ..
                 } => {
-                    self.index(lo, Leaves::Uniform(&[]));
-                    self.index(hi, Leaves::Uniform(&[]));
+                    self.index(lo, Leaves::Bound);
+                    self.index(hi, Leaves::Bound);
                     self.fresh("loop variable", var, &[]);
                     self.scope.push(var.clone());
                     self.block(body);
@@ -25,8 +25,8 @@ impl Checker<'_> {
                     then,
                     otherwise,
                 } => {
-                    self.index(&cond.left, Leaves::Uniform(&[]));
-                    self.index(&cond.right, Leaves::Uniform(&[]));
+                    self.index(&cond.left, Leaves::Bound);
+                    self.index(&cond.right, Leaves::Bound);
                     self.block(then);
                     self.block(otherwise);
                 }

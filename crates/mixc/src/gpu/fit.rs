@@ -37,9 +37,9 @@ const MOST_AT_ONCE: usize = 4;
 const WARPGROUP_TILE: [(&str, i64); 2] = [("rows", 128), ("stream", 128)];
 /// Registers of a thread for the results of products that live at a time, with warpgroups and without: factors, weights
 /// and addresses need the others.
-const RESULT_REGISTERS: [usize; 2] = [128, 112];
-/// Where other tiles are computed beside them, so many fewer: those have operands of their own.
-const BESIDE: usize = 16;
+const RESULT_REGISTERS: [usize; 2] = [160, 112];
+/// The same where other tiles are computed beside them: those have operands of their own.
+const REGISTERS_BESIDE: [usize; 2] = [112, 96];
 /// A streamed block is not made shorter than this for them.
 const SHORTEST_STREAM: i64 = 32;
 /// Chunks of a kernel that keeps its state and computes scores by halves: longer ones leave too few registers for it.
@@ -73,7 +73,9 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     let (warps, stages) = (knobs.remove("warps"), knobs.remove("stages"));
     let producer = knobs.remove("producer");
     let alternate = knobs.remove("alternate") == Some(1);
-    let asked: BTreeSet<String> = knobs.keys().cloned().collect();
+    let mut asked: BTreeSet<String> = knobs.keys().cloned().collect();
+    // The length of a streamed block before it was shortened for the registers.
+    let mut roomy: Option<i64> = None;
     let cols = columns(target);
     knobs.entry("cols".to_owned()).or_insert(cols);
     let mut schedule = schedule_form(form, job, &knobs, true)?;
@@ -138,10 +140,21 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 let idles = fitted.idles(job) && !asked.contains("cols");
                 let crowded = is_half(job) && fitted.is_crowded() && !asked.contains("stream");
                 let columns = idles.then(|| fitted.halved("cols", cols / 2)).flatten();
-                let stream = crowded.then(|| fitted.halved("stream", SHORTEST_STREAM));
-                let Some((name, value)) = columns.or(stream.flatten()) else {
+                let shorter = crowded.then(|| fitted.halved("stream", SHORTEST_STREAM));
+                let stream = match shorter {
+                    // What does not help is taken back: the accumulators alone fill the registers.
+                    Some(None) => roomy.take().map(|length| ("stream", length)),
+                    found => found.flatten(),
+                };
+                let Some((name, value)) = columns.or(stream) else {
                     return Ok(fitted);
                 };
+                if name == "stream" {
+                    match shorter.flatten() {
+                        Some(_) => roomy = roomy.or(fitted.schedule.knobs.get("stream").copied()),
+                        None => _ = asked.insert("stream".to_owned()),
+                    }
+                }
                 knobs.insert(name.to_owned(), value);
                 schedule = schedule_form(form, job, &knobs, true)?;
             }
@@ -171,9 +184,12 @@ impl Fitted {
     /// Whether what a streaming kernel holds in registers leaves too few for the rest.
     fn is_crowded(&self) -> bool {
         let crowded = |(kernel, lowered): (&Kernel, &Lowered)| {
-            let all = RESULT_REGISTERS[usize::from(!lowered.kernel.warpgroups)];
             let (results, beside) = live_elements(kernel);
-            let registers = if beside > 0 { all - BESIDE } else { all };
+            let registers = match beside {
+                0 => RESULT_REGISTERS,
+                _ => REGISTERS_BESIDE,
+            };
+            let registers = registers[usize::from(!lowered.kernel.warpgroups)];
             results + beside > registers * 32 * lowered.kernel.warps as usize
         };
         let mut kernels = self.schedule.kernels.iter().zip(&self.kernels);
