@@ -187,7 +187,7 @@ impl Closer<'_> {
     }
 
     fn define(&mut self, name: Name, axes: Vec<Name>, term: T) {
-        if self.binds_time(&term) && self.is_read_apart(&name) {
+        if self.binds_time(&term) && self.is_read_apart(&name, &axes) {
             return self.store(name, axes, term);
         }
         self.items
@@ -266,32 +266,33 @@ impl Closer<'_> {
         found
     }
 
-    /// Whether a statement reads several features of the value at once: each at its own place and all of them in a norm, or
-    /// products of them. Inlined, every one of these would go through time again.
-    fn is_read_apart(&self, name: &Name) -> bool {
-        let statements = self.program.body.iter();
-        let mut lets = statements.filter_map(|s| match s {
-            Stmt::Let(l) => Some(l),
-            Stmt::Scan(_) => None,
-        });
-        lets.any(|l| {
-            let mut features: BTreeSet<Vec<&Ix>> = BTreeSet::new();
-            let mut multiplied = false;
+    /// Whether statements read features of a value each at its own place and all of them together as well, as norms do, or
+    /// products of them. Inlined, every one of these would go through time again. What has more axes than every result, like
+    /// all states of a recurrence, is never worth its memory.
+    fn is_read_apart(&self, name: &Name, axes: &[Name]) -> bool {
+        let outputs = self.program.outputs.iter();
+        if outputs.map(|o| o.axes.len()).max() < Some(axes.len()) {
+            return false;
+        }
+        let (mut alone, mut together, mut multiplied) = (false, false, false);
+        for stmt in &self.program.body {
+            let Stmt::Let(l) = stmt else { continue };
+            let all = reads(&l.value, name);
+            let mut inside = 0;
             l.value.visit(&mut |t| {
-                if let Term::Read { tensor, index } = &**t
-                    && tensor == name
-                {
-                    let over_time = |ix: &&Ix| ix.axes().iter().any(|a| self.is_sequence(a));
-                    features.insert(index.iter().filter(|ix| !over_time(ix)).collect());
-                }
-                if let Term::Sum { axes, factors } = &**t {
-                    let over_features = axes.iter().all(|a| !self.is_sequence(a));
-                    let reads = factors.iter().map(|f| reads(f, name)).sum::<usize>();
-                    multiplied |= over_features && reads > 1;
-                }
+                let Term::Sum { axes, factors } = &**t else {
+                    return;
+                };
+                let bound = |a: &Name| axes.contains(a) && !self.is_sequence(a);
+                let each = factors.iter().map(|f| reads_at(f, name, &bound));
+                let reads = each.sum::<usize>();
+                inside += reads;
+                multiplied |= reads > 1;
             });
-            features.len() > 1 || multiplied
-        })
+            together |= inside > 0;
+            alone |= all > inside;
+        }
+        (alone && together) || multiplied
     }
 
     /// Whether a statement sums the let over time right where it reads it.
@@ -471,6 +472,18 @@ fn reads(term: &T, name: &Name) -> usize {
     let mut count = 0;
     term.visit(&mut |t| {
         count += usize::from(matches!(&**t, Term::Read { tensor, .. } if tensor == name));
+    });
+    count
+}
+
+/// The same, of reads at one of the axes.
+fn reads_at(term: &T, name: &Name, axis: &dyn Fn(&Name) -> bool) -> usize {
+    let mut count = 0;
+    term.visit(&mut |t| {
+        if let Term::Read { tensor, index } = &**t {
+            let at = index.iter().flat_map(Ix::axes).any(|a| axis(&a));
+            count += usize::from(tensor == name && at);
+        }
     });
     count
 }

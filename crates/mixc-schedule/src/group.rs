@@ -1,9 +1,9 @@
 //! Which lets share a kernel, and how their axes are seen there.
 
-use crate::Request;
 use crate::edit::map_indices;
 use crate::pack::Packings;
 use crate::roles::{MAX_CHUNK, Role, Roles, reused_axes};
+use crate::{Request, apart};
 use mixc_ir::{Ix, Let, Name, Program, Scan, Stmt, T, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,19 +50,28 @@ impl Out {
 
 /// A let as a kernel computes it: its merges undone, its rows packed.
 fn out_of(program: &Program, roles: &Roles, packings: &Packings, l: &Let) -> Out {
-    let out = unmerged(program, l);
+    let out = unmerged(program, roles, l);
     match packings.get(&out.name) {
         Some(packing) => packing.apply(program, out),
         None => with_rows(program, roles, out),
     }
 }
 
-/// What is computed position by position, from features of the position alone, for several positions at a time.
+/// What is computed position by position, for several positions at a time.
 fn with_rows(program: &Program, roles: &Roles, mut out: Out) -> Out {
-    let is_sequence = |a: &Name| {
-        let size = program.axes.get(a);
-        size.is_some_and(|size| roles.is_sequence(size))
-    };
+    let is_sequence = |a: &Name| is_sequence(program, roles, a);
+    if let [features] = &out.tiles[..]
+        && is_by_position(program, roles, &out)
+        && !is_sequence(features)
+    {
+        let rows = out.axes.iter().rfind(|a| is_sequence(a)).cloned();
+        out.tiles.extend(rows);
+    }
+    out
+}
+
+/// Whether a let follows from features of each position alone.
+pub fn is_by_position(program: &Program, roles: &Roles, out: &Out) -> bool {
     let is_part = |a: &Name| {
         let mut splits = program.splits.iter();
         splits.any(|s| s.inner == *a || s.outer == *a)
@@ -72,16 +81,30 @@ fn with_rows(program: &Program, roles: &Roles, mut out: Out) -> Out {
         let bound = t.bound_axes();
         over_time |= bound
             .iter()
-            .any(|a| is_part(a) || is_sequence(a) || roles.is_stream(program, a));
+            .any(|a| is_part(a) || is_sequence(program, roles, a) || roles.is_stream(program, a));
     });
-    if let [features] = &out.tiles[..]
-        && !over_time
-        && !is_sequence(features)
-    {
-        let rows = out.axes.iter().rfind(|a| is_sequence(a)).cloned();
-        out.tiles.extend(rows);
-    }
-    out
+    !over_time
+}
+
+fn is_sequence(program: &Program, roles: &Roles, axis: &Name) -> bool {
+    let size = program.axes.get(axis);
+    size.is_some_and(|size| roles.is_sequence(size))
+}
+
+/// Features of a position that a let has, or sums over if those are more: the length of a row of its tile.
+pub fn features(program: &Program, roles: &Roles, out: &Out) -> i64 {
+    let product = |axes: &[Name]| {
+        let features = axes.iter().filter(|a| !is_sequence(program, roles, a));
+        let sizes = features.filter_map(|a| program.axes.get(a));
+        let sizes = sizes.map(|size| roles.value(size).max(1));
+        sizes.fold(1, i64::saturating_mul)
+    };
+    let mut most = product(&out.tiles);
+    out.term.visit(&mut |t| {
+        let bound: Vec<Name> = t.bound_axes().into_iter().collect();
+        most = most.max(product(&bound));
+    });
+    most
 }
 
 /// Makes the sizes of axes that are whole in tiles constants.
@@ -188,11 +211,20 @@ fn place(program: &Program, roles: &Roles, groups: &[Group], out: &Out) -> Optio
         if outs.iter().any(|o| reads(&out.term, &o.name)) {
             return None;
         }
+        if roles.matrix_units && outs.iter().all(|o| are_apart(program, o, out)) {
+            continue;
+        }
         if let Some(aligned) = aligned(program, roles, &outs[0], out) {
             return Some((n, aligned));
         }
     }
     None
+}
+
+/// Whether two lets have softmaxes, and none in common.
+fn are_apart(program: &Program, a: &Out, b: &Out) -> bool {
+    let [a, b] = [a, b].map(|out| apart::scores(program, &out.term));
+    !a.is_empty() && !b.is_empty() && !a.iter().any(|score| b.contains(score))
 }
 
 fn reads(term: &T, name: &Name) -> bool {
@@ -202,7 +234,7 @@ fn reads(term: &T, name: &Name) -> bool {
 }
 
 /// Replaces an axis that merges produce by its parts.
-pub fn unmerged(program: &Program, l: &Let) -> Out {
+pub fn unmerged(program: &Program, roles: &Roles, l: &Let) -> Out {
     let mut out = Out {
         name: l.name.clone(),
         index: storage_order(program, l)
@@ -258,7 +290,7 @@ pub fn unmerged(program: &Program, l: &Let) -> Out {
             .collect();
     }
     out.sequence = sequence_of(program, &out);
-    out.tiles = tiles_of(program, &out);
+    out.tiles = tiles_of(program, roles, &out);
     out
 }
 
@@ -318,9 +350,9 @@ fn sequence_of(program: &Program, out: &Out) -> Option<Ix> {
 
 /// Axes of a let that are tiles: those along which operands are reused, the inner parts of chunks, or
 /// if there is none the last axis that is not stepped through.
-fn tiles_of(program: &Program, out: &Out) -> Vec<Name> {
+fn tiles_of(program: &Program, roles: &Roles, out: &Out) -> Vec<Name> {
     let sequence = sequence_axis(out);
-    let reused = reused_axes(&out.term);
+    let reused = reused_axes(&out.term, &|a| is_sequence(program, roles, a));
     let is_chunk = |a: &Name| program.splits.iter().any(|s| s.inner == *a);
     let candidates = || out.axes.iter().filter(|a| Some(*a) != sequence.as_ref());
     let outer = |a: &Name| program.splits.iter().any(|s| s.outer == *a);

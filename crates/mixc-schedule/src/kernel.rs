@@ -2,7 +2,7 @@
 
 use crate::ScheduleError;
 use crate::builder::{Binding, Builder};
-use crate::group::{Out, role, sequence_axis};
+use crate::group::{Out, features, is_by_position, role, sequence_axis};
 use crate::knobs::Knobs;
 use crate::roles::{Role, Roles, fitted};
 use crate::steps::Run;
@@ -22,7 +22,7 @@ pub fn lower_lets(
     let is_stream = |axis: &Name| roles.is_stream(program, axis);
     let mut b = Builder::new(program, name, &is_stream);
     b.matrix_units = roles.matrix_units;
-    let rows = knobs["rows"] as usize;
+    let rows = rows(program, outs, roles, knobs["rows"] as usize);
     b.stream_block = knobs["stream"] as usize;
     let sequence = outs.iter().find_map(|o| {
         let axis = sequence_axis(o)?;
@@ -58,6 +58,18 @@ pub fn lower_lets(
     run.perform(&mut b, &template.body)?;
     b.kernel.body = b.levels.swap_remove(0).stmts;
     Ok((b.kernel, template.name.as_str()))
+}
+
+/// Elements of a tile that is computed position by position: no element is used twice, so larger ones only take room.
+const BY_POSITION: i64 = 4096;
+
+fn rows(program: &Program, outs: &[Out], roles: &Roles, most: usize) -> usize {
+    if !outs.iter().all(|o| is_by_position(program, roles, o)) {
+        return most;
+    }
+    let each = outs.iter().map(|o| features(program, roles, o)).max();
+    let rows = (BY_POSITION / each.unwrap_or(1)).max(1) as usize;
+    most.min(rows.next_power_of_two())
 }
 
 fn has_stream(b: &Builder, term: &T) -> bool {

@@ -8,6 +8,7 @@
 //! from its terms: reductions over long axes are streamed in blocks ([`stream`]), recurrences step
 //! through time or through chunks ([`kernel`]), everything else is whole tiles ([`lower`]).
 
+mod apart;
 mod bounds;
 mod builder;
 mod contract;
@@ -15,12 +16,14 @@ mod declare;
 mod dyadic;
 mod edit;
 mod error;
+mod fresh;
 mod group;
 mod kernel;
 mod knobs;
 mod lower;
 mod narrow;
 mod pack;
+mod prepare;
 mod roles;
 mod sequential;
 mod spell;
@@ -77,6 +80,9 @@ pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, Schedu
     let mut program = program.clone();
     drop_absent(&mut program, &request.absent);
     spell::spell_out(&mut program);
+    if request.matrix_units {
+        apart::apart(&mut program);
+    }
     if request.matrix_units && knobs::has_diagonal_decay(&program) {
         let schedule = schedule_for(program.clone(), request, false)?;
         if !schedule.kernels.iter().any(dyadic::is_left_out) {
@@ -94,6 +100,9 @@ fn schedule_for(
     let mut knobs = knobs::choose_knobs(&program, request, elementwise);
     knobs::bind_split_sizes(&mut program, &knobs);
     let mut roles = roles::Roles::new(&program, request);
+    if request.matrix_units {
+        prepare::prepare(&mut program, &roles, knobs["rows"]);
+    }
     let mut packings = pack::choose(&mut program, &mut roles, &mut knobs, request);
     let static_dims = group::bind_static_dims(&mut program, &roles, &packings, request);
     packings.values_mut().for_each(|p| p.bind(&static_dims));

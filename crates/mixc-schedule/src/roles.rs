@@ -172,9 +172,11 @@ pub fn fitted(block: usize, size: i64) -> usize {
     block.min(size.next_power_of_two())
 }
 
-/// Output axes along which operands are reused: some product has a factor with the axis, as one of
-/// the two innermost indices of a tensor, and a factor that reads a tensor without it.
-pub fn reused_axes(term: &T) -> BTreeSet<Name> {
+/// Output axes along which operands are reused: some product has a factor with the axis and a factor that reads a tensor
+/// without it. Only lengths and features count: where heads share keys, rows of several heads are packed, or not.
+pub fn reused_axes(term: &T, is_sequence: &dyn Fn(&Name) -> bool) -> BTreeSet<Name> {
+    let features = features(term, is_sequence);
+    let side = |a: &Name| is_sequence(a) || features.contains(a);
     let mut reused = BTreeSet::new();
     term.visit(&mut |t| {
         let factors: Vec<&T> = match &**t {
@@ -182,51 +184,49 @@ pub fn reused_axes(term: &T) -> BTreeSet<Name> {
             Term::Online { score, value, .. } => vec![score, value],
             _ => return,
         };
-        let reading: Vec<(BTreeSet<Name>, BTreeSet<Name>)> = factors
-            .iter()
-            .map(|f| (f.free_axes(), innermost(f)))
-            .filter(|(_, inner)| !inner.is_empty())
-            .collect();
-        for (_, inner) in &reading {
-            reused.extend(
-                inner
-                    .iter()
-                    .filter(|a| reading.iter().any(|(axes, _)| !axes.contains(*a)))
-                    .cloned(),
-            );
-        }
+        // A mask is no operand: what it lacks is not read again.
+        let tensors = factors.iter().filter(|f| reads_tensor(f));
+        let tensors: Vec<BTreeSet<Name>> = tensors.map(|f| f.free_axes()).collect();
+        let lacking = |a: &Name| tensors.iter().any(|axes| !axes.contains(a));
+        let axes = factors.iter().filter(|f| reads_tensor(f) || has_mask(f));
+        let axes = axes.flat_map(|f| f.free_axes());
+        reused.extend(axes.filter(|a| side(a) && lacking(a)));
     });
-    let (decaying, contiguous) = (decay_axes(term), last_axes(term));
-    reused.retain(|a| contiguous.contains(a) || !decaying.contains(a));
     reused
 }
 
-/// Axes with decays of their own. Scores that decay differently are no product over them, so heads that share keys are not
-/// rows of one tile there; features, the innermost axis of what is read, are.
-fn decay_axes(term: &T) -> BTreeSet<Name> {
-    let mut axes = BTreeSet::new();
-    term.visit(&mut |t| match &**t {
-        Term::Ss { decay, j, .. } | Term::Scan { decay, j, .. } | Term::Last { decay, j, .. } => {
-            axes.extend(decay.free_axes().into_iter().filter(|a| a != j));
+/// Axes that are the last one but for lengths in a tensor, and in one with as many axes as any other that has them: the
+/// h of a [b, t, h] beside a [b, t, h, d] is none.
+fn features(term: &T, is_sequence: &dyn Fn(&Name) -> bool) -> BTreeSet<Name> {
+    // For every axis the rank of the largest tensor that has it, and of the largest that has it last.
+    let mut ranks: BTreeMap<Name, (usize, usize)> = BTreeMap::new();
+    term.visit(&mut |t| {
+        let Term::Read { index, .. } = &**t else {
+            return;
+        };
+        let is_feature = |ix: &&Ix| !ix.axes().iter().any(is_sequence);
+        let last = index.iter().rfind(is_feature).map(Ix::axes);
+        for axis in index.iter().flat_map(Ix::axes) {
+            let at_end = last.iter().flatten().any(|a| *a == axis);
+            let (any, end) = ranks.entry(axis).or_default();
+            *any = index.len().max(*any);
+            *end = (*end).max(if at_end { index.len() } else { 0 });
         }
-        Term::CumProd { axis, body, .. } | Term::SufProd { axis, body, .. } => {
-            axes.extend(body.free_axes().into_iter().filter(|a| a != axis));
-        }
-        _ => {}
     });
-    axes
+    let found = ranks.into_iter().filter(|(_, (any, end))| any == end);
+    found.map(|(axis, _)| axis).collect()
 }
 
-fn last_axes(term: &T) -> BTreeSet<Name> {
-    let mut axes = BTreeSet::new();
-    term.visit(&mut |t| {
-        if let Term::Read { index, .. } = &**t
-            && index.len() > 1
-        {
-            axes.extend(index.last().into_iter().flat_map(Ix::axes));
-        }
-    });
-    axes
+fn reads_tensor(term: &T) -> bool {
+    let mut found = false;
+    term.visit(&mut |t| found |= matches!(&**t, Term::Read { index, .. } if index.len() > 1));
+    found
+}
+
+fn has_mask(term: &T) -> bool {
+    let mut found = false;
+    term.visit(&mut |t| found |= matches!(&**t, Term::Ss { .. }));
+    found
 }
 
 /// The rows of scores: axes of a product whose one factor has just such an axis, and the other just one of the `columns`

@@ -102,7 +102,7 @@ pub struct CountError {
 
 /// Counts the work of one launch.
 ///
-/// Elements of tensors in bounds count as larger than any size.
+/// Elements of tensors in bounds count as the largest size.
 ///
 /// # Errors
 /// If a loop bound, condition, grid extent or shape has no value.
@@ -296,7 +296,7 @@ impl Walk<'_> {
             Ix::Dim(name) => self.dims.get(name).copied(),
             Ix::Axis(name) => self.vars.get(name).copied(),
             // What a tensor holds is not known: sequences of full length.
-            Ix::Elem(..) => Some(i64::from(i32::MAX)),
+            Ix::Elem(..) => self.dims.values().max().copied(),
             _ => None,
         });
         value.ok_or_else(|| CountError {

@@ -264,32 +264,62 @@ fn scanned_elements(kernel: &Kernel) -> usize {
 /// Elements of the results of all products that live at a time, and of what is computed beside them: factors over other
 /// axes (values that a mask cuts) and running products.
 pub fn live_elements(kernel: &Kernel) -> (usize, usize) {
-    let computed = kernel.body.iter().map(|stmt| computed_beside(kernel, stmt));
+    // Where a mask cuts loaded tiles in some blocks only, those are few.
+    let loops = kernel.body.iter().filter(|s| has_product(s));
+    let cuts_all = loops.clone().count() > 0 && loops.clone().all(cuts_loaded);
+    let computed = kernel.body.iter();
+    let computed = computed.map(|stmt| computed_beside(kernel, stmt, cuts_all));
     (result_elements(kernel), computed.max().unwrap_or(0))
 }
 
-fn computed_beside(kernel: &Kernel, stmt: &Stmt) -> usize {
+fn has_product(stmt: &Stmt) -> bool {
+    let mut found = false;
+    visit::each(std::slice::from_ref(stmt), &mut |s| {
+        found |= matches!(s, Stmt::Contract { .. });
+    });
+    found
+}
+
+/// Whether a statement makes tiles of loaded ones and nothing else.
+fn cuts_loaded(stmt: &Stmt) -> bool {
+    let loaded = loaded(stmt);
+    let mut found = false;
+    visit::each(std::slice::from_ref(stmt), &mut |s| {
+        found |= is_cut(s, &loaded)
+    });
+    found
+}
+
+fn loaded(stmt: &Stmt) -> HashSet<mixc_tile::BufId> {
+    let mut found = HashSet::new();
+    visit::each(std::slice::from_ref(stmt), &mut |s| {
+        if let Stmt::Load { dst, .. } = s {
+            found.insert(dst.buf);
+        }
+    });
+    found
+}
+
+fn is_cut(stmt: &Stmt, loaded: &HashSet<mixc_tile::BufId>) -> bool {
+    let Stmt::Map { dst, .. } = stmt else {
+        return false;
+    };
+    let reads = visit::reads(stmt);
+    let tiles: Vec<_> = reads.iter().filter(|a| a.places.len() >= 2).collect();
+    dst.places.len() >= 2 && !tiles.is_empty() && tiles.iter().all(|a| loaded.contains(&a.buf))
+}
+
+fn computed_beside(kernel: &Kernel, stmt: &Stmt, cuts: bool) -> usize {
     let axes_of = |access: &mixc_tile::Access| {
         let mut axes = visit::plain_axes(access);
         axes.sort();
         axes
     };
     let (mut results, mut tiles, mut running) = (vec![], HashMap::new(), HashSet::new());
-    let mut loaded = HashSet::new();
-    visit::each(std::slice::from_ref(stmt), &mut |s| {
-        if let Stmt::Load { dst, .. } = s {
-            loaded.insert(dst.buf);
-        }
-    });
-    // Where a mask cuts a loaded tile, only the part in hand is in registers.
-    let is_cut = |s: &Stmt| {
-        let reads = visit::reads(s);
-        let mut tiles = reads.iter().filter(|a| a.places.len() >= 2);
-        tiles.all(|a| loaded.contains(&a.buf)) && reads.iter().any(|a| a.places.len() >= 2)
-    };
+    let loaded = loaded(stmt);
     visit::each(std::slice::from_ref(stmt), &mut |s| match s {
         Stmt::Contract { dst, .. } => results.push(axes_of(dst)),
-        Stmt::Map { dst, .. } if dst.places.len() >= 2 && !is_cut(s) => {
+        Stmt::Map { dst, .. } if dst.places.len() >= 2 && (cuts || !is_cut(s, &loaded)) => {
             tiles.insert(visit::index(dst.buf), axes_of(dst));
         }
         Stmt::Scan { dst, .. } if dst.places.len() >= 2 => {

@@ -86,7 +86,7 @@ fn packings(program: &Program, roles: &Roles) -> Packings {
     let mut found = Packings::new();
     for stmt in &program.body {
         let Stmt::Let(l) = stmt else { continue };
-        let out = unmerged(program, l);
+        let out = unmerged(program, roles, l);
         if let Some(shape) = shape(program, roles, &out) {
             // Lets that are packed alike have the same axes, so that they can share a kernel.
             let known = found.values().find(|p| p.shape == shape);

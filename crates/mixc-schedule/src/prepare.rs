@@ -1,0 +1,117 @@
+//! Operands of products that are computed from each position, once before the products.
+//!
+//! A block of keys is met by every tile of rows: rotated, normalised or mapped there, it is computed as often as there are
+//! such tiles, and goes through registers on its way to the matrix unit. Computed before, it is loaded like any input.
+
+use crate::fresh::fresh;
+use crate::roles::Roles;
+use mixc_ir::{Func, Ix, Let, Name, Program, Stmt, T, Term};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Tiles of rows from which on it is worth two more ways through memory.
+const MANY_TILES: i64 = 2;
+
+/// Gives such operands a let each, where rows fill many tiles of `rows`.
+pub fn prepare(program: &mut Program, roles: &Roles, rows: i64) {
+    let mut taken: BTreeSet<Name> = program.lets().map(|l| l.name.clone()).collect();
+    taken.extend(program.tensors.iter().map(|t| t.name.clone()));
+    let mut body = vec![];
+    for stmt in std::mem::take(&mut program.body) {
+        let Stmt::Let(mut l) = stmt else {
+            body.push(stmt);
+            continue;
+        };
+        for operand in operands(program, roles, &l, rows) {
+            let free = operand.free_axes();
+            let (batch, own): (Vec<Name>, Vec<Name>) =
+                free.into_iter().partition(|a| l.axes.contains(a));
+            let (lengths, features): (Vec<Name>, Vec<Name>) =
+                own.into_iter().partition(|a| is_length(program, roles, a));
+            let batch = l.axes.iter().filter(|a| batch.contains(a)).cloned();
+            let axes: Vec<Name> = batch.chain(lengths).chain(features).collect();
+            let name = fresh(&mut taken, &l.name);
+            let read = Term::read(&name, axes.iter().cloned().map(Ix::Axis).collect());
+            l.value = replace(&l.value, &operand, &read);
+            body.push(Stmt::Let(Let {
+                name,
+                axes,
+                value: operand,
+            }));
+        }
+        body.push(Stmt::Let(l));
+    }
+    program.body = body;
+}
+
+fn is_length(program: &Program, roles: &Roles, axis: &Name) -> bool {
+    let size = program.axes.get(axis);
+    size.is_some_and(|size| roles.is_sequence(size))
+}
+
+/// Computed factors over features of a streamed position, in sums over features beside factors of a row.
+fn operands(program: &Program, roles: &Roles, l: &Let, rows: i64) -> Vec<T> {
+    let is_part = |a: &Name| {
+        let mut splits = program.splits.iter();
+        splits.any(|s| s.inner == *a || s.outer == *a)
+    };
+    let is_length = |a: &Name| is_length(program, roles, a);
+    let own: Vec<&Name> = l.axes.iter().filter(|a| is_length(a)).collect();
+    let tiles = |a: &&&Name| {
+        let size = program.axes.get(**a).map_or(0, |size| roles.value(size));
+        size >= MANY_TILES.saturating_mul(rows)
+    };
+    let mut found: Vec<T> = vec![];
+    if own.iter().filter(tiles).count() != 1 || l.value.free_axes().iter().any(is_part) {
+        return found;
+    }
+    l.value.visit(&mut |t| {
+        let Term::Sum { axes, factors } = &**t else {
+            return;
+        };
+        if axes.is_empty() || axes.iter().any(|a| is_length(a) || is_part(a)) {
+            return;
+        }
+        let meets_rows = |f: &T| f.free_axes().iter().any(|a| own.contains(&a));
+        if !factors.iter().any(meets_rows) {
+            return;
+        }
+        for factor in factors.iter().filter(|f| is_computed(f)) {
+            let free = factor.free_axes();
+            let lengths: Vec<&Name> = free.iter().filter(|a| is_length(a)).collect();
+            let streamed = lengths.len() == 1;
+            let whole = !free.iter().any(is_part) && axes.iter().all(|a| free.contains(a));
+            if streamed && whole && !found.contains(factor) {
+                found.push(factor.clone());
+            }
+        }
+    });
+    found
+}
+
+/// Whether a factor is computed from elements of tensors, position by position.
+fn is_computed(term: &T) -> bool {
+    let own = match &**term {
+        Term::Add(_) => true,
+        Term::Map { f, .. } => !f.is_predicate() && *f != Func::Neg,
+        _ => false,
+    };
+    let (mut reads, mut reduces) = (false, false);
+    term.visit(&mut |t| {
+        reads |= matches!(&**t, Term::Read { index, .. } if index.len() > 1);
+        reduces |= !t.bound_axes().is_empty();
+    });
+    own && reads && !reduces
+}
+
+fn replace(term: &T, old: &T, new: &T) -> T {
+    if term == old {
+        return new.clone();
+    }
+    let children = term.children();
+    if children.is_empty() {
+        return term.clone();
+    }
+    let children = children.into_iter().map(|c| replace(c, old, new));
+    Arc::new(term.with_children(children.collect()))
+}
