@@ -76,7 +76,9 @@ pub fn is_by_position(program: &Program, roles: &Roles, out: &Out) -> bool {
         let mut splits = program.splits.iter();
         splits.any(|s| s.inner == *a || s.outer == *a)
     };
-    let mut over_time = out.sequence.is_some() || out.axes.iter().any(is_part);
+    let lengths = out.axes.iter().filter(|a| is_sequence(program, roles, a));
+    let pairs = lengths.count() > 1;
+    let mut over_time = pairs || out.sequence.is_some() || out.axes.iter().any(is_part);
     out.term.visit(&mut |t| {
         let bound = t.bound_axes();
         over_time |= bound

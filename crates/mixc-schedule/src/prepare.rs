@@ -76,14 +76,23 @@ fn operands(program: &Program, roles: &Roles, l: &Let, rows: i64) -> Vec<T> {
         if !factors.iter().any(meets_rows) {
             return;
         }
+        let mut here = vec![];
+        let mut streams = false;
         for factor in factors.iter().filter(|f| is_computed(f)) {
             let free = factor.free_axes();
             let lengths: Vec<&Name> = free.iter().filter(|a| is_length(a)).collect();
-            let streamed = lengths.len() == 1;
             let whole = !free.iter().any(is_part) && axes.iter().all(|a| free.contains(a));
-            if streamed && whole && !found.contains(factor) {
-                found.push(factor.clone());
+            let own_axes = |a: &&Name| is_length(a) || axes.contains(a);
+            let needed: Vec<&Name> = free.iter().filter(own_axes).collect();
+            if lengths.len() == 1 && whole && is_stored_alike(factor, &needed) {
+                streams |= !own.contains(&lengths[0]);
+                here.push(factor.clone());
             }
+        }
+        // Rows are computed once for each tile of theirs, anyway: alone they are not worth it.
+        if streams {
+            here.retain(|f| !found.contains(f));
+            found.extend(here);
         }
     });
     found
@@ -102,6 +111,18 @@ fn is_computed(term: &T) -> bool {
         reduces |= !t.bound_axes().is_empty();
     });
     own && reads && !reduces
+}
+
+/// Whether some tensor in a factor has all these axes, so that the factor is not larger than its inputs.
+fn is_stored_alike(factor: &T, axes: &[&Name]) -> bool {
+    let mut found = false;
+    factor.visit(&mut |t| {
+        if let Term::Read { index, .. } = &**t {
+            let own: BTreeSet<Name> = index.iter().flat_map(Ix::axes).collect();
+            found |= axes.iter().all(|a| own.contains(*a));
+        }
+    });
+    found
 }
 
 fn replace(term: &T, old: &T, new: &T) -> T {

@@ -53,6 +53,7 @@ impl Roles {
     /// another axis, or numbers the rows of a matrix of scores.
     pub fn new(program: &Program, request: &Request) -> Roles {
         let mut axes: BTreeSet<Name> = program.splits.iter().map(|s| s.axis.clone()).collect();
+        let mut scores: Vec<(T, Vec<Name>)> = vec![];
         for stmt in &program.body {
             if let Stmt::Scan(scan) = stmt {
                 axes.insert(scan.axis.clone());
@@ -74,11 +75,11 @@ impl Roles {
                     axes: own, score, ..
                 } => {
                     axes.extend(own.iter().cloned());
-                    axes.extend(rows_of(score, own));
+                    scores.push((score.clone(), own.clone()));
                 }
                 Term::Reduce {
                     axes: own, body, ..
-                } => axes.extend(rows_of(body, own)),
+                } => scores.push((body.clone(), own.clone())),
                 Term::Ss { j, i, .. } | Term::Scan { j, i, .. } => {
                     axes.extend([j.clone(), i.clone()])
                 }
@@ -100,11 +101,19 @@ impl Roles {
                 _ => {}
             });
         }
-        let mut sequence: BTreeSet<Name> = axes
-            .iter()
-            .filter_map(|a| program.axes.get(a))
-            .flat_map(dims_of)
-            .collect();
+        let sizes = |axes: &BTreeSet<Name>| -> BTreeSet<Name> {
+            let sizes = axes.iter().filter_map(|a| program.axes.get(a));
+            sizes.flat_map(dims_of).collect()
+        };
+        let mut sequence = sizes(&axes);
+        for (score, columns) in scores {
+            let is_length = |a: &Name| {
+                let size = program.axes.get(a);
+                size.is_some_and(|size| dims_of(size).iter().any(|d| sequence.contains(d)))
+            };
+            let rows = sizes(&rows_of(&score, &columns, &is_length));
+            sequence.extend(rows);
+        }
         // The head of a grouped read (h / (H / G)) is a computed index too, but of a single axis.
         sequence.retain(|d| program.dims.contains(d));
         Roles {
@@ -229,26 +238,34 @@ fn has_mask(term: &T) -> bool {
     found
 }
 
-/// The rows of scores: axes of a product whose one factor has just such an axis, and the other just one of the `columns`
-/// that a reduction goes over, besides what both are summed over.
-fn rows_of(score: &T, columns: &[Name]) -> BTreeSet<Name> {
+/// The rows of scores: the axis that one factor of a product has and the other, which has `columns`, lacks; of several, one
+/// of the two innermost. None where the factor has a length already.
+fn rows_of(score: &T, columns: &[Name], is_length: &dyn Fn(&Name) -> bool) -> BTreeSet<Name> {
     let mut rows = BTreeSet::new();
     score.visit(&mut |t| {
         let Term::Sum { axes, factors } = &**t else {
             return;
         };
-        let own = |f: &T| -> Vec<Name> {
-            let inner = innermost(f).into_iter();
-            inner.filter(|a| !axes.contains(a)).collect()
+        let has_columns = |f: &&T| f.free_axes().iter().any(|a| columns.contains(a));
+        let Some(keys) = factors.iter().find(has_columns) else {
+            return;
         };
-        let sides: Vec<Vec<Name>> = factors
-            .iter()
-            .map(own)
-            .filter(|own| own.len() == 1)
-            .collect();
-        let has_columns = sides.iter().any(|side| columns.contains(&side[0]));
-        let others = sides.into_iter().flatten().filter(|a| !columns.contains(a));
-        rows.extend(others.filter(|_| has_columns && !axes.is_empty()));
+        let keys = keys.free_axes();
+        for queries in factors.iter().filter(|f| !has_columns(f)) {
+            let free = queries.free_axes().into_iter();
+            let own: Vec<Name> = free
+                .filter(|a| !axes.contains(a) && !keys.contains(a))
+                .collect();
+            let inner = innermost(queries);
+            let near: Vec<Name> = own.iter().filter(|a| inner.contains(*a)).cloned().collect();
+            if axes.is_empty() || own.iter().any(is_length) {
+                continue;
+            }
+            match (&near[..], &own[..]) {
+                ([row], _) | ([], [row]) => _ = rows.insert(row.clone()),
+                _ => {}
+            }
+        }
     });
     rows
 }

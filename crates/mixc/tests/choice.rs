@@ -224,3 +224,92 @@ fn knobs_that_were_asked_for_are_not_made_smaller() {
         fitted.schedule.knobs
     );
 }
+
+/// The kernels that are chosen for a definition that is not shipped, on sm_90a in bf16.
+fn chosen(name: &str, shape: &str) -> (String, Vec<mixc_tile::Kernel>, Vec<gpu::Lowered>) {
+    let path = format!(
+        "{}/../../tests/definitions/{name}.mix",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let (mixer, target) = (Mixer::load(&path).unwrap(), target("sm_90a"));
+    let job = example_job(&mixer, &sizes(shape), &BTreeMap::new(), DType::Bf16).unwrap();
+    let forms = mixer.forms(&job.sizes, &target);
+    let found = candidates(&forms, &target, &job, &Choices::default(), &mut vec![]);
+    let lowered = found[0].gpu.iter().map(|(l, _)| l.clone()).collect();
+    (
+        found[0].form.name.clone(),
+        found[0].schedule.kernels.clone(),
+        lowered,
+    )
+}
+
+fn grid(kernel: &mixc_tile::Kernel) -> Vec<&str> {
+    kernel.grid.iter().map(|g| &*g.name).collect()
+}
+
+/// Rows are tiles whatever the order of axes, and heads are not.
+#[test]
+fn positions_before_heads_are_rows_of_tiles() {
+    let (form, kernels, lowered) = chosen("positions_first", "B=1,T=4096,H=16,G=4,D=128,E=128");
+    assert_eq!((form.as_str(), kernels.len()), ("online", 1));
+    assert_eq!(grid(&kernels[0]), ["b", "i_blk", "h"]);
+    assert_eq!(lowered[0].kernel.persistent, Some(1));
+}
+
+/// Blocks past the end of a sequence are not visited, and those before it are not masked.
+#[test]
+fn lengths_in_tensors_are_loop_bounds() {
+    let (form, kernels, _) = chosen("prefix_mask", "B=2,T=4096,H=16,G=4,D=128,E=128");
+    assert_eq!(form, "online");
+    let text = kernels[0].to_string();
+    let loops: Vec<&str> = text.lines().filter(|l| l.contains(" for ")).collect();
+    assert!(loops.iter().all(|l| l.contains("length[b]")), "{loops:?}");
+    assert!(loops.iter().any(|l| l.contains("prefix[b]")), "{loops:?}");
+}
+
+/// Keys are rotated once, not in every tile of rows, and come through the copy engine then.
+#[test]
+fn computed_keys_are_prepared_once() {
+    let (_, kernels, lowered) = chosen("rotary_attention", "B=1,T=4096,H=16,D=128,E=128");
+    assert_eq!(kernels.len(), 2);
+    assert!(lowered[1].kernel.persistent.is_some());
+    let (_, short, _) = chosen("rotary_attention", "B=1,T=64,H=16,D=128,E=128");
+    assert_eq!(short.len(), 1);
+}
+
+/// What a norm needs as a whole is stored between the recurrence and the norm, and heads with decays of their own are
+/// not one tile though they share their inputs.
+#[test]
+fn a_norm_of_a_recurrence_has_a_kernel_of_its_own() {
+    let (_, kernels, _) = chosen("normalized_ssd", "B=1,H=16,L=4096,P=64,N=128");
+    let last = kernels.last().unwrap();
+    assert!(
+        last.tensors
+            .iter()
+            .any(|t| t.usage == mixc_tile::Usage::Work)
+    );
+    assert!(
+        kernels.iter().all(|k| grid(k).contains(&"h")),
+        "{kernels:?}"
+    );
+    let loops = |k: &mixc_tile::Kernel| k.to_string().contains(" for ");
+    assert!(!loops(last), "{last}");
+}
+
+/// Two softmaxes in one kernel would have half of the registers each.
+#[test]
+fn softmaxes_that_are_added_have_kernels_of_their_own() {
+    let (form, kernels, lowered) = chosen(
+        "differential_attention",
+        "B=1,I=4096,J=4096,H=16,D=128,E=128",
+    );
+    assert_eq!((form.as_str(), kernels.len()), ("online", 3));
+    assert!(lowered[..2].iter().all(|l| l.kernel.persistent.is_some()));
+}
+
+/// Accumulators of 64 x 512 fill the registers of four warps.
+#[test]
+fn wide_accumulators_get_more_warps() {
+    let (_, _, lowered) = chosen("latent_attention", "B=1,H=16,I=4096,J=4096,R=512,P=64");
+    assert_eq!(lowered[0].kernel.warps, 8);
+}

@@ -226,8 +226,8 @@ pub fn suggested_warps(kernel: &Kernel, options: &Options) -> u32 {
         let all = placement.products.values();
         all.filter(|p| p.warpgroup.is_some()).count()
     };
-    let (results, beside) = live_elements(kernel);
-    let fits = |warps: &u32| results + beside <= MOST_RESULTS * 32 * *warps as usize;
+    let results = result_elements(kernel);
+    let fits = |warps: &u32| results <= MOST_RESULTS * 32 * *warps as usize;
     // Of equals, the last.
     let choices = [12 - usual, usual].into_iter();
     let choices = choices.filter(|warps| *warps == usual || fits(warps));
@@ -235,7 +235,7 @@ pub fn suggested_warps(kernel: &Kernel, options: &Options) -> u32 {
 }
 
 /// Registers of a thread that results of products can take at all.
-const MOST_RESULTS: usize = 200;
+const MOST_RESULTS: usize = 256;
 
 /// Warps for which the results of all products that live at a time take at most half of a thread's registers, and the
 /// longest scan takes few: 4, or 8 for larger tiles.

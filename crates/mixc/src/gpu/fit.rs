@@ -40,8 +40,9 @@ const WARPGROUP_TILE: [(&str, i64); 2] = [("rows", 128), ("stream", 128)];
 const RESULT_REGISTERS: [usize; 2] = [160, 112];
 /// The same where other tiles are computed beside them: those have operands of their own.
 const REGISTERS_BESIDE: [usize; 2] = [112, 96];
-/// A streamed block is not made shorter than this for them.
+/// A streamed block is not made shorter than this for them, and where that is not enough, it is this long.
 const SHORTEST_STREAM: i64 = 32;
+const LONG_STREAM: i64 = 64;
 /// Chunks of a kernel that keeps its state and computes scores by halves: longer ones leave too few registers for it.
 const CHUNK_OF_HALVES: i64 = 32;
 /// The knob of the longest summed axis that a scan as written keeps whole, and the template that it is for.
@@ -143,7 +144,7 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 let shorter = crowded.then(|| fitted.halved("stream", SHORTEST_STREAM));
                 let stream = match shorter {
                     // What does not help is taken back: the accumulators alone fill the registers.
-                    Some(None) => roomy.take().map(|length| ("stream", length)),
+                    Some(None) => roomy.take().map(|n| ("stream", n.min(LONG_STREAM))),
                     found => found.flatten(),
                 };
                 let Some((name, value)) = columns.or(stream) else {
