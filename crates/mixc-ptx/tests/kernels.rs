@@ -557,6 +557,28 @@ fn buffers_that_merge_keep_values_that_are_still_needed() {
     }
 }
 
+/// What is moved in pieces of 16 bytes may begin before a row and end behind it.
+#[test]
+fn rows_that_are_read_shifted() {
+    for dtype in ["f32", "bf16"] {
+        let text = "kernel shifted(dims: T) {
+          in a: DTYPE [$T, 64] unit
+          out c: f32 [$T, 64] unit
+          shared before: [64, 16]
+          shared behind: [64, 16]
+          for i in 0 .. ($T + 16 - 1) / 16 {
+            load [d < 64, r < 16] before[d, r] <- a[i * 16 + r, d - 32]
+            load [d < 64, r < 16] behind[d, r] <- a[i * 16 + r, d + 24]
+            store [r < 16, d < 64] c[i * 16 + r, d] <- before[d, r] - 2.0 * behind[d, r]
+          }
+        }";
+        for t in [1, 16, 37] {
+            let text = text.replace("DTYPE", dtype);
+            Case::new(&text).dim("T", t).agrees(0.0);
+        }
+    }
+}
+
 #[test]
 fn one_buffer_read_through_two_axes() {
     let text = "kernel pairs() {

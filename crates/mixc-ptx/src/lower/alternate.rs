@@ -7,6 +7,7 @@
 use super::Lower;
 use super::producer::CONSUMER_BARRIER;
 use crate::emit::{Cmp, Val};
+use mixc_tile::Stmt;
 
 /// The barriers at which the warpgroups wait for their turns.
 const FIRST_TURN: i32 = CONSUMER_BARRIER + 1;
@@ -14,9 +15,17 @@ const FIRST_TURN: i32 = CONSUMER_BARRIER + 1;
 const THREADS: i32 = 256;
 
 impl Lower<'_> {
-    /// Whether the warpgroups take turns in the loops that have a deferred product.
+    /// Whether the warpgroups take turns in the loops that have a deferred product. Where they meet at barriers within a
+    /// turn as well, one would wait there for the other, which waits for its turn.
     fn alternates(&self) -> bool {
-        self.options.alternate && self.producer().is_some() && self.placement.warp_bits == 3
+        let meets = |stmt: &Stmt| match stmt {
+            Stmt::For { body, .. } => self.touches_shared(body),
+            _ => false,
+        };
+        self.options.alternate
+            && self.producer().is_some()
+            && self.placement.warp_bits == 3
+            && !self.kernel.body.iter().any(meets)
     }
 
     /// The first turn is that of the first warpgroup.

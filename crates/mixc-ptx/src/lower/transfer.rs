@@ -31,6 +31,8 @@ struct View<'k> {
     base: Val,
     /// For each dimension whether every index is known to be within bounds.
     safe: Vec<bool>,
+    /// Whether the last index may be negative.
+    starts_before: bool,
 }
 
 fn bytes(dtype: DType) -> i64 {
@@ -69,11 +71,16 @@ impl<'k> Lower<'k> {
                 None => dims.push(Dimension::General(ix.clone())),
             }
         }
+        let starts_before = match index.last() {
+            Some(LoadIx::Ix(ix)) => self.scope.range(ix, &points.extents).lo < 0,
+            _ => true,
+        };
         Ok(View {
             tensor,
             dims,
             base,
             safe,
+            starts_before,
         })
     }
 
@@ -343,6 +350,7 @@ impl<'k> Lower<'k> {
             dims: vec![],
             base: view.base,
             safe: view.safe.clone(),
+            starts_before: view.starts_before,
         };
         for dim in &view.dims {
             outer.dims.push(match dim {
@@ -381,7 +389,12 @@ impl<'k> Lower<'k> {
                 let first = self.e.add(*start, by);
                 let bound = self.uniform(&view.tensor.shape[d])?;
                 let left = self.e.sub(bound, first);
-                let left = self.e.max(left, none);
+                let mut left = self.e.max(left, none);
+                if view.starts_before {
+                    // A piece begins at a multiple of its length, so it is before the tensor as a whole.
+                    let within = self.e.icmp(Cmp::Le, none, first);
+                    left = self.e.select(within, left, none);
+                }
                 let most = self.e.i32(piece as i32);
                 let left = self.e.min(left, most);
                 self.e.shl(left, (16 / piece).trailing_zeros())
