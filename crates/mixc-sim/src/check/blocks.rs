@@ -171,8 +171,8 @@ pub struct Merged {
 
 #[derive(Default)]
 struct Page {
-    /// Bytes by mode, released ones apart.
-    all: [[[u64; WORDS]; 2]; 3],
+    /// Bytes by mode and [`order`].
+    all: [[[u64; WORDS]; 4]; 3],
     /// Touches that added to `all`, with their blocks: at least one for each byte.
     kept: Vec<(u64, Touch, bool)>,
 }
@@ -180,11 +180,11 @@ struct Page {
 impl Merged {
     /// Adds a block; what meets earlier blocks is given to `found`.
     pub fn add(&mut self, block: u64, touches: Vec<(Touch, bool)>, mut found: impl FnMut(Meeting)) {
-        for (touch, _) in &touches {
+        for (touch, released) in &touches {
             let Some(page) = self.pages.get(&(touch.buffer, touch.page)) else {
                 continue;
             };
-            if let Some((byte, earlier)) = page.meets(touch) {
+            if let Some((byte, earlier)) = page.meets(touch, *released) {
                 found(Meeting {
                     buffer: touch.buffer as usize,
                     offset: u64::from(touch.page) * PAGE + u64::from(byte),
@@ -195,7 +195,7 @@ impl Merged {
         }
         for (touch, released) in touches {
             let page = self.pages.entry((touch.buffer, touch.page)).or_default();
-            let all = &mut page.all[touch.mode as usize][usize::from(released)];
+            let all = &mut page.all[touch.mode as usize][order(&touch, released)];
             let new = (0..WORDS).any(|w| touch.bytes[w] & !all[w] != 0);
             if new {
                 (0..WORDS).for_each(|w| all[w] |= touch.bytes[w]);
@@ -205,9 +205,15 @@ impl Merged {
     }
 }
 
+/// Which orders a touch can be part of: touches that differ in this are not alike.
+fn order(touch: &Touch, released: bool) -> usize {
+    usize::from(released) + 2 * usize::from(touch.acquired)
+}
+
 impl Page {
-    /// A byte of `touch` that an earlier block touched in a conflicting mode, with that touch.
-    fn meets(&self, touch: &Touch) -> Option<(u32, (u64, Touch))> {
+    /// A byte of `touch` that a block before it touched in a conflicting mode, with that touch. Either can be the one that
+    /// came first in time.
+    fn meets(&self, touch: &Touch, released: bool) -> Option<(u32, (u64, Touch))> {
         let modes: &[Mode] = match touch.mode {
             Mode::Read => &[Mode::Write, Mode::Atomic],
             Mode::Write => &[Mode::Read, Mode::Write, Mode::Atomic],
@@ -215,13 +221,15 @@ impl Page {
         };
         let conflicts = |mode: &Mode| {
             let all = &self.all[*mode as usize];
-            (0..WORDS).any(|w| touch.bytes[w] & (all[0][w] | all[1][w]) != 0)
+            (0..WORDS).any(|w| all.iter().any(|bytes| touch.bytes[w] & bytes[w] != 0))
         };
         if !modes.iter().any(conflicts) {
             return None;
         }
         let kept = self.kept.iter();
-        kept.filter(|(_, t, released)| modes.contains(&t.mode) && !(*released && touch.acquired))
+        let ordered =
+            |t: &Touch, before: bool| (before && touch.acquired) || (released && t.acquired);
+        kept.filter(|(_, t, before)| modes.contains(&t.mode) && !ordered(t, *before))
             .find_map(|(block, t, _)| Some((overlap(&t.bytes, &touch.bytes)?, (*block, t.clone()))))
     }
 }
@@ -284,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_fence_and_atomics_order_two_blocks() {
-        let go = |fence: bool, acquire: bool| {
+        let go = |fence: bool, acquire: bool, swapped: bool| {
             let mut f = Footprint::new([256].into_iter());
             f.note(0, 0, 4, Mode::Write, 0, 0);
             if fence {
@@ -296,11 +304,17 @@ mod tests {
                 f.acquire();
             }
             f.note(0, 0, 4, Mode::Read, 0, 1);
-            meetings(vec![first, f.take()]).len()
+            let mut both = vec![first, f.take()];
+            if swapped {
+                both.reverse();
+            }
+            meetings(both).len()
         };
-        assert_eq!(
-            (go(true, true), go(true, false), go(false, true)),
-            (0, 1, 1)
-        );
+        // Which of the two has the lower number says nothing about which was first.
+        for swapped in [false, true] {
+            let found = [(true, true), (true, false), (false, true)];
+            let found = found.map(|(fence, acquire)| go(fence, acquire, swapped));
+            assert_eq!(found, [0, 1, 1], "{swapped}");
+        }
     }
 }
