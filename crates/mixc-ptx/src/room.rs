@@ -1,7 +1,7 @@
 //! What `ptxas` is told of registers. It spills a few of them here and there, on the way to an occupancy or to the most
 //! that it may use, and after another word it does not: so there are several, to be tried where a kernel spills.
 
-use crate::PtxKernel;
+use crate::{Limits, PtxKernel};
 use std::fmt;
 
 /// For how many blocks of a multiprocessor, or for which role, registers are set aside.
@@ -26,8 +26,7 @@ impl Room {
         }
         let limits = kernel.target.limits();
         let by_registers = limits.registers_per_sm / (kernel.threads * FEW_REGISTERS);
-        let by_memory = limits.shared_per_sm / (kernel.shared_bytes + RESERVED_SHARED);
-        let most = by_memory.min(by_registers).max(1);
+        let most = held(kernel.shared_bytes, &limits).min(by_registers).max(1);
         let mut all = vec![Room::Unsaid];
         all.extend((1..=most).rev().map(Room::Blocks));
         all
@@ -46,8 +45,13 @@ impl fmt::Display for Room {
     }
 }
 
+/// Blocks for which a multiprocessor has the shared memory; one that does not fit is refused elsewhere.
+pub(crate) fn held(shared_bytes: u32, limits: &Limits) -> u32 {
+    (limits.shared_per_sm / (shared_bytes + RESERVED_SHARED)).max(1)
+}
+
 /// Shared memory that the system takes for every block (CUDA C++ Programming Guide, "Compute Capability 9.0").
-pub(crate) const RESERVED_SHARED: u32 = 1024;
+const RESERVED_SHARED: u32 = 1024;
 /// What a thread may use at the highest occupancy that is tried.
 const FEW_REGISTERS: u32 = 64;
 /// What a kernel without products may use; few need as many.
@@ -66,7 +70,7 @@ pub(crate) struct Traits {
 }
 
 /// The blocks that `ptxas` makes room for, if it is told.
-pub(crate) fn blocks(room: Room, kernel: &Traits, limits: &crate::Limits) -> Option<u32> {
+pub(crate) fn blocks(room: Room, kernel: &Traits, limits: &Limits) -> Option<u32> {
     // Registers can only move between roles if ptxas knows how many there are.
     if kernel.persistent.is_some() {
         return kernel.persistent;
@@ -79,14 +83,15 @@ pub(crate) fn blocks(room: Room, kernel: &Traits, limits: &crate::Limits) -> Opt
     // ptxas would rather spill than give up an occupancy that the kernel does not profit from: that of split f32
     // products, or one that shared memory does not allow. In a kernel without loops it does not, and told so it moves
     // loads up until it has to spill.
-    let held = (limits.shared_per_sm / (kernel.shared_bytes + RESERVED_SHARED)).max(1);
+    let held = held(kernel.shared_bytes, limits);
     let all_registers = held * kernel.threads * 256 <= limits.registers_per_sm && kernel.loops;
     // A kernel without products needs few, but more than the least that `ptxas` tries.
     let bare = limits.registers_per_sm / (kernel.threads * REGISTERS_WITHOUT_PRODUCTS);
-    match () {
-        () if kernel.split => Some(1),
-        () if all_registers => Some(held),
-        () if !kernel.products && held < 8 => Some(held.min(bare).max(1)),
-        () => None,
+    if kernel.split {
+        Some(1)
+    } else if all_registers {
+        Some(held)
+    } else {
+        (!kernel.products && held < 8).then(|| held.min(bare).max(1))
     }
 }

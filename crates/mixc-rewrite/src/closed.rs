@@ -277,17 +277,19 @@ impl Closer<'_> {
         let (mut alone, mut together, mut multiplied) = (false, false, false);
         for stmt in &self.program.body {
             let Stmt::Let(l) = stmt else { continue };
-            let all = reads(&l.value, name);
+            let all = reads(&l.value, name, &|_| true);
             let mut inside = 0;
             l.value.visit(&mut |t| {
                 let Term::Sum { axes, factors } = &**t else {
                     return;
                 };
-                let bound = |a: &Name| axes.contains(a) && !self.is_sequence(a);
-                let each = factors.iter().map(|f| reads_at(f, name, &bound));
-                let reads = each.sum::<usize>();
-                inside += reads;
-                multiplied |= reads > 1;
+                let features = |index: &[Ix]| {
+                    let mut read = index.iter().flat_map(Ix::axes);
+                    read.any(|a| axes.contains(&a) && !self.is_sequence(&a))
+                };
+                let summed: usize = factors.iter().map(|f| reads(f, name, &features)).sum();
+                inside += summed;
+                multiplied |= summed > 1;
             });
             together |= inside > 0;
             alone |= all > inside;
@@ -467,23 +469,12 @@ fn pairs_positions(term: &T) -> bool {
     found
 }
 
-/// How often a term reads a tensor.
-fn reads(term: &T, name: &Name) -> usize {
+/// How often a term reads a tensor at such indices.
+fn reads(term: &T, name: &Name, at: &dyn Fn(&[Ix]) -> bool) -> usize {
     let mut count = 0;
     term.visit(&mut |t| {
-        count += usize::from(matches!(&**t, Term::Read { tensor, .. } if tensor == name));
-    });
-    count
-}
-
-/// The same, of reads at one of the axes.
-fn reads_at(term: &T, name: &Name, axis: &dyn Fn(&Name) -> bool) -> usize {
-    let mut count = 0;
-    term.visit(&mut |t| {
-        if let Term::Read { tensor, index } = &**t {
-            let at = index.iter().flat_map(Ix::axes).any(|a| axis(&a));
-            count += usize::from(tensor == name && at);
-        }
+        let counts = |tensor: &Name, index: &[Ix]| tensor == name && at(index);
+        count += usize::from(matches!(&**t, Term::Read { tensor, index } if counts(tensor, index)));
     });
     count
 }

@@ -4,16 +4,14 @@
 //! blocks of keys, and no product of one that runs beside the softmax of the other. Apart they are as fast as one, and
 //! what is added is small.
 
-use crate::fresh::fresh;
+use crate::fresh::Names;
+use crate::roles::is_part;
 use mixc_ir::{Func, Ix, Let, Name, Program, Stmt, T, Term};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Gives addends of a let that have softmaxes over long axes of their own a let each.
 pub fn apart(program: &mut Program) {
-    let lets = program.lets().map(|l| l.name.clone());
-    let tensors = program.tensors.iter().map(|t| t.name.clone());
-    let mut taken: BTreeSet<Name> = lets.chain(tensors).collect();
+    let mut names = Names::of(program);
     let mut body = vec![];
     for stmt in std::mem::take(&mut program.body) {
         let Stmt::Let(mut l) = stmt else {
@@ -42,7 +40,7 @@ pub fn apart(program: &mut Program) {
                 .filter(|a| free.contains(*a))
                 .cloned()
                 .collect();
-            let name = fresh(&mut taken, &l.name);
+            let name = names.fresh(&l.name);
             let index = axes.iter().cloned().map(Ix::Axis).collect();
             parts.push(Term::read(&name, index));
             body.push(Stmt::Let(Let {
@@ -59,14 +57,10 @@ pub fn apart(program: &mut Program) {
 
 /// The scores of the softmaxes in a term that go over whole axes.
 pub fn scores(program: &Program, term: &T) -> Vec<T> {
-    let part = |a: &Name| {
-        let mut splits = program.splits.iter();
-        splits.any(|s| s.inner == *a || s.outer == *a)
-    };
     let mut found = vec![];
     term.visit(&mut |t| {
         if let Term::Online { axes, score, .. } = &**t
-            && !axes.iter().any(part)
+            && !axes.iter().any(|a| is_part(program, a))
             && !found.contains(score)
         {
             found.push(score.clone());

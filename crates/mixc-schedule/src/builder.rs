@@ -9,7 +9,7 @@ use crate::ScheduleError;
 use crate::template::Blocks;
 use crate::unify::{Renaming, unify};
 use mixc_ir::{Ix, Name, Program, T, Term};
-use mixc_tile::{Access, Axis, Buf, BufId, Expr, Kernel, Place, ScanKind, Space, Stmt};
+use mixc_tile::{Access, Axis, Buf, BufId, Expr, Kernel, Place, ReduceKind, ScanKind, Space, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a core axis is in the kernel.
@@ -370,6 +370,28 @@ impl<'a> Builder<'a> {
         );
     }
 
+    /// dst (+)= reduction of expr over `over`.
+    pub fn emit_reduce(
+        &mut self,
+        level: usize,
+        over: &[Name],
+        (kind, accumulate): (ReduceKind, bool),
+        dst: Access,
+        expr: Expr,
+    ) {
+        let axes = self.axes_over(&dst, over);
+        self.emit(
+            level,
+            Stmt::Reduce {
+                axes,
+                kind,
+                accumulate,
+                dst,
+                expr,
+            },
+        );
+    }
+
     /// dst (+)= sum over `over` of a * c: a matrix product.
     pub fn emit_contract(
         &mut self,
@@ -379,9 +401,7 @@ impl<'a> Builder<'a> {
         dst: Access,
         [a, c]: [Access; 2],
     ) {
-        let mut names = places(&dst);
-        names.extend(over.iter().cloned());
-        let axes = self.local_axes(&names);
+        let axes = self.axes_over(&dst, over);
         self.emit(
             level,
             Stmt::Contract {
@@ -392,6 +412,13 @@ impl<'a> Builder<'a> {
                 b: c,
             },
         );
+    }
+
+    /// The axes of a result, and those that it is summed over.
+    fn axes_over(&self, dst: &Access, over: &[Name]) -> Vec<Axis> {
+        let mut names = places(dst);
+        names.extend(over.iter().cloned());
+        self.local_axes(&names)
     }
 
     /// Opens a loop body.

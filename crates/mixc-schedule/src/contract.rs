@@ -6,7 +6,7 @@ use crate::builder::{Builder, places};
 use crate::dyadic::Scores;
 use crate::lower::{guarded, lower, lower_product, materialise};
 use mixc_ir::{Name, T, Term};
-use mixc_tile::{Access, Expr, ReduceKind, Stmt};
+use mixc_tile::{Access, Expr, ReduceKind};
 use std::collections::BTreeSet;
 
 /// Where a sum goes: a buffer to add to (or a new one), and the level of the statement.
@@ -227,19 +227,8 @@ fn lower_as_reduction(
     };
     let expr = guarded(ends, value, Expr::Const(0.0));
     let dst = dst.unwrap_or_else(|| b.buffer("s", free));
-    let mut names = places(&dst);
-    names.extend(over.iter().cloned());
-    let axes = b.local_axes(&names);
-    b.emit(
-        level,
-        Stmt::Reduce {
-            axes,
-            kind: ReduceKind::Sum,
-            accumulate,
-            dst: dst.clone(),
-            expr,
-        },
-    );
+    let sum = (ReduceKind::Sum, accumulate);
+    b.emit_reduce(level, over, sum, dst.clone(), expr);
     Ok(dst)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::edit::map_indices;
 use crate::pack::Packings;
-use crate::roles::{MAX_CHUNK, Role, Roles, reused_axes};
+use crate::roles::{MAX_CHUNK, Role, Roles, is_part, reused_axes};
 use crate::{Request, apart};
 use mixc_ir::{Ix, Let, Name, Program, Scan, Stmt, T, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,12 +59,12 @@ fn out_of(program: &Program, roles: &Roles, packings: &Packings, l: &Let) -> Out
 
 /// What is computed position by position, for several positions at a time.
 fn with_rows(program: &Program, roles: &Roles, mut out: Out) -> Out {
-    let is_sequence = |a: &Name| is_sequence(program, roles, a);
+    let is_length = |a: &Name| roles.is_length(program, a);
     if let [features] = &out.tiles[..]
         && is_by_position(program, roles, &out)
-        && !is_sequence(features)
+        && !is_length(features)
     {
-        let rows = out.axes.iter().rfind(|a| is_sequence(a)).cloned();
+        let rows = out.axes.iter().rfind(|a| is_length(a)).cloned();
         out.tiles.extend(rows);
     }
     out
@@ -72,31 +72,24 @@ fn with_rows(program: &Program, roles: &Roles, mut out: Out) -> Out {
 
 /// Whether a let follows from features of each position alone.
 pub fn is_by_position(program: &Program, roles: &Roles, out: &Out) -> bool {
-    let is_part = |a: &Name| {
-        let mut splits = program.splits.iter();
-        splits.any(|s| s.inner == *a || s.outer == *a)
-    };
-    let lengths = out.axes.iter().filter(|a| is_sequence(program, roles, a));
+    let is_part = |a: &Name| is_part(program, a);
+    let is_length = |a: &Name| roles.is_length(program, a);
+    let lengths = out.axes.iter().filter(|a| is_length(a));
     let pairs = lengths.count() > 1;
     let mut over_time = pairs || out.sequence.is_some() || out.axes.iter().any(is_part);
     out.term.visit(&mut |t| {
         let bound = t.bound_axes();
         over_time |= bound
             .iter()
-            .any(|a| is_part(a) || is_sequence(program, roles, a) || roles.is_stream(program, a));
+            .any(|a| is_part(a) || is_length(a) || roles.is_stream(program, a));
     });
     !over_time
-}
-
-fn is_sequence(program: &Program, roles: &Roles, axis: &Name) -> bool {
-    let size = program.axes.get(axis);
-    size.is_some_and(|size| roles.is_sequence(size))
 }
 
 /// Features of a position that a let has, or sums over if those are more: the length of a row of its tile.
 pub fn features(program: &Program, roles: &Roles, out: &Out) -> i64 {
     let product = |axes: &[Name]| {
-        let features = axes.iter().filter(|a| !is_sequence(program, roles, a));
+        let features = axes.iter().filter(|a| !roles.is_length(program, a));
         let sizes = features.filter_map(|a| program.axes.get(a));
         let sizes = sizes.map(|size| roles.value(size).max(1));
         sizes.fold(1, i64::saturating_mul)
@@ -354,7 +347,7 @@ fn sequence_of(program: &Program, out: &Out) -> Option<Ix> {
 /// if there is none the last axis that is not stepped through.
 fn tiles_of(program: &Program, roles: &Roles, out: &Out) -> Vec<Name> {
     let sequence = sequence_axis(out);
-    let reused = reused_axes(&out.term, &|a| is_sequence(program, roles, a));
+    let reused = reused_axes(&out.term, &|a| roles.is_length(program, a));
     let is_chunk = |a: &Name| program.splits.iter().any(|s| s.inner == *a);
     let candidates = || out.axes.iter().filter(|a| Some(*a) != sequence.as_ref());
     let outer = |a: &Name| program.splits.iter().any(|s| s.outer == *a);

@@ -380,19 +380,7 @@ pub fn emit_reduce(
             guarded(conditions, value, Expr::Const(identity(kind)))
         }
     };
-    let mut axes = places(&dst);
-    axes.extend(over.iter().cloned());
-    let axes = b.local_axes(&axes);
-    b.emit(
-        level,
-        Stmt::Reduce {
-            axes,
-            kind,
-            accumulate,
-            dst,
-            expr,
-        },
-    );
+    b.emit_reduce(level, over, (kind, accumulate), dst, expr);
     Ok(())
 }
 

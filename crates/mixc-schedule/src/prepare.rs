@@ -3,19 +3,17 @@
 //! A block of keys is met by every tile of rows: rotated, normalised or mapped there, it is computed as often as there are
 //! such tiles, and goes through registers on its way to the matrix unit. Computed before, it is loaded like any input.
 
-use crate::fresh::fresh;
-use crate::roles::Roles;
+use crate::fresh::Names;
+use crate::roles::{Roles, is_part, reads_tensor};
 use mixc_ir::{Func, Ix, Let, Name, Program, Stmt, T, Term};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Tiles of rows from which on it is worth two more ways through memory.
 const MANY_TILES: i64 = 2;
 
 /// Gives such operands a let each, where rows fill many tiles of `rows`.
 pub fn prepare(program: &mut Program, roles: &Roles, rows: i64) {
-    let mut taken: BTreeSet<Name> = program.lets().map(|l| l.name.clone()).collect();
-    taken.extend(program.tensors.iter().map(|t| t.name.clone()));
+    let mut names = Names::of(program);
     let mut body = vec![];
     for stmt in std::mem::take(&mut program.body) {
         let Stmt::Let(mut l) = stmt else {
@@ -27,12 +25,14 @@ pub fn prepare(program: &mut Program, roles: &Roles, rows: i64) {
             let (batch, own): (Vec<Name>, Vec<Name>) =
                 free.into_iter().partition(|a| l.axes.contains(a));
             let (lengths, features): (Vec<Name>, Vec<Name>) =
-                own.into_iter().partition(|a| is_length(program, roles, a));
+                own.into_iter().partition(|a| roles.is_length(program, a));
             let batch = l.axes.iter().filter(|a| batch.contains(a)).cloned();
             let axes: Vec<Name> = batch.chain(lengths).chain(features).collect();
-            let name = fresh(&mut taken, &l.name);
+            let name = names.fresh(&l.name);
             let read = Term::read(&name, axes.iter().cloned().map(Ix::Axis).collect());
-            l.value = replace(&l.value, &operand, &read);
+            l.value = l
+                .value
+                .rebuild(&mut |t| if t == operand { read.clone() } else { t });
             body.push(Stmt::Let(Let {
                 name,
                 axes,
@@ -44,18 +44,10 @@ pub fn prepare(program: &mut Program, roles: &Roles, rows: i64) {
     program.body = body;
 }
 
-fn is_length(program: &Program, roles: &Roles, axis: &Name) -> bool {
-    let size = program.axes.get(axis);
-    size.is_some_and(|size| roles.is_sequence(size))
-}
-
 /// Computed factors over features of a streamed position, in sums over features beside factors of a row.
 fn operands(program: &Program, roles: &Roles, l: &Let, rows: i64) -> Vec<T> {
-    let is_part = |a: &Name| {
-        let mut splits = program.splits.iter();
-        splits.any(|s| s.inner == *a || s.outer == *a)
-    };
-    let is_length = |a: &Name| is_length(program, roles, a);
+    let is_part = |a: &Name| is_part(program, a);
+    let is_length = |a: &Name| roles.is_length(program, a);
     let own: Vec<&Name> = l.axes.iter().filter(|a| is_length(a)).collect();
     let tiles = |a: &&&Name| {
         let size = program.axes.get(**a).map_or(0, |size| roles.value(size));
@@ -105,12 +97,9 @@ fn is_computed(term: &T) -> bool {
         Term::Map { f, .. } => !f.is_predicate() && *f != Func::Neg,
         _ => false,
     };
-    let (mut reads, mut reduces) = (false, false);
-    term.visit(&mut |t| {
-        reads |= matches!(&**t, Term::Read { index, .. } if index.len() > 1);
-        reduces |= !t.bound_axes().is_empty();
-    });
-    own && reads && !reduces
+    let mut reduces = false;
+    term.visit(&mut |t| reduces |= !t.bound_axes().is_empty());
+    own && reads_tensor(term) && !reduces
 }
 
 /// Whether some tensor in a factor has all these axes, so that the factor is not larger than its inputs.
@@ -123,16 +112,4 @@ fn is_stored_alike(factor: &T, axes: &[&Name]) -> bool {
         }
     });
     found
-}
-
-fn replace(term: &T, old: &T, new: &T) -> T {
-    if term == old {
-        return new.clone();
-    }
-    let children = term.children();
-    if children.is_empty() {
-        return term.clone();
-    }
-    let children = children.into_iter().map(|c| replace(c, old, new));
-    Arc::new(term.with_children(children.collect()))
 }

@@ -136,6 +136,12 @@ impl Roles {
         dims_of(size).iter().any(|d| self.sequence.contains(d))
     }
 
+    /// Whether an axis runs over a sequence.
+    pub fn is_length(&self, program: &Program, axis: &Name) -> bool {
+        let size = program.axes.get(axis);
+        size.is_some_and(|size| self.is_sequence(size))
+    }
+
     pub fn value(&self, size: &Ix) -> i64 {
         size.eval_sizes(&self.sizes).unwrap_or(i64::MAX)
     }
@@ -168,6 +174,12 @@ impl Roles {
             Role::Block(256)
         }
     }
+}
+
+/// Whether an axis is one of the two that a split axis has become.
+pub fn is_part(program: &Program, axis: &Name) -> bool {
+    let mut splits = program.splits.iter();
+    splits.any(|s| s.inner == *axis || s.outer == *axis)
 }
 
 /// Longest chunk that is kept whole in a tile; a longer one is streamed.
@@ -226,7 +238,8 @@ fn features(term: &T, is_sequence: &dyn Fn(&Name) -> bool) -> BTreeSet<Name> {
     found.map(|(axis, _)| axis).collect()
 }
 
-fn reads_tensor(term: &T) -> bool {
+/// Whether a term reads a tensor with two axes and more.
+pub fn reads_tensor(term: &T) -> bool {
     let mut found = false;
     term.visit(&mut |t| found |= matches!(&**t, Term::Read { index, .. } if index.len() > 1));
     found

@@ -106,8 +106,7 @@ impl<'a> Examiner<'a> {
         let code = |l: &Lowered| self.tools.code(&l.kernel, &text_hash(l));
         let spilled = |l: &Lowered| {
             let code = code(l);
-            let stats = &code.as_ref().as_ref().ok()?.stats;
-            Some(stats.spill_stores + stats.spill_loads)
+            Some(code.as_ref().as_ref().ok()?.stats.spilled())
         };
         let settled = gpu::settle(kernel, lowered.clone(), &mut { spilled });
         let (error, machine) = match code(&settled).as_ref() {

@@ -49,10 +49,10 @@ fn summary(rows: &[Row], page: &mut String) {
     );
     *page += "| element type | kernels | spill | stack without spill |\n|---|---|---|---|\n";
     for (dtype, all) in grouped(&machines, |r| r.dtype.clone()) {
-        let spill = all.iter().filter(|(_, m)| spilled(m) > 0).count();
+        let spill = all.iter().filter(|(_, m)| m.spilled() > 0).count();
         let stack = all
             .iter()
-            .filter(|(_, m)| spilled(m) == 0 && m.stack > 0)
+            .filter(|(_, m)| m.spilled() == 0 && m.stack > 0)
             .count();
         let _ = writeln!(page, "| {dtype} | {} | {spill} | {stack} |", all.len());
     }
@@ -61,10 +61,6 @@ fn summary(rows: &[Row], page: &mut String) {
         page,
         "\n{settled} kernels spill where `ptxas` is told what it usually is, and are made with another limit on registers."
     );
-}
-
-fn spilled(machine: &Machine) -> u32 {
-    machine.spill_stores + machine.spill_loads
 }
 
 type Found<'r> = (&'r Row, &'r Machine);
@@ -97,7 +93,7 @@ fn resources(rows: &[Row], page: &mut String) {
         let registers = sorted(all.iter().map(|(_, m)| f64::from(m.registers)));
         let shared = sorted(all.iter().map(|(_, m)| f64::from(m.shared) / 1024.0));
         let warps = sorted(all.iter().map(|(_, m)| f64::from(m.warps)));
-        let worst = all.iter().max_by_key(|(_, m)| (spilled(m), m.registers));
+        let worst = all.iter().max_by_key(|(_, m)| (m.spilled(), m.registers));
         let least = all.iter().min_by_key(|(_, m)| m.warps);
         let (Some(worst), Some(least)) = (worst, least) else {
             continue;
@@ -114,7 +110,7 @@ fn resources(rows: &[Row], page: &mut String) {
             warps.first().copied().unwrap_or(0.0),
             least.1.bound,
             name(worst.0),
-            match spilled(worst.1) {
+            match worst.1.spilled() {
                 0 => String::new(),
                 n => format!(" ({n} bytes spilled)"),
             },
@@ -262,7 +258,7 @@ should help.
 
 fn spills(rows: &[Row], page: &mut String) {
     let mut all = machines(rows);
-    all.retain(|(_, m)| spilled(m) > 0 || m.stack > 0);
+    all.retain(|(_, m)| m.spilled() > 0 || m.stack > 0);
     if all.is_empty() {
         return;
     }

@@ -98,6 +98,13 @@ pub struct Machine {
     pub share: Option<Share>,
 }
 
+impl Machine {
+    /// Bytes a thread, stores and loads over the whole text.
+    pub fn spilled(&self) -> u32 {
+        self.spill_stores + self.spill_loads
+    }
+}
+
 /// The loop that does the work: of those with the products, the one without masks; else the longest innermost one.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Hot {
@@ -135,7 +142,7 @@ impl Row {
     /// Bytes a thread, stores and loads over the whole text.
     pub fn spilled(&self) -> u32 {
         let machine = self.machine.as_ref();
-        machine.map_or(0, |m| m.spill_stores + m.spill_loads)
+        machine.map_or(0, Machine::spilled)
     }
 
     /// Matrix instructions that the MLIR asks for and the machine code does not have.

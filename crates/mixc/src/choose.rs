@@ -19,16 +19,16 @@ pub struct Candidate<'a> {
 impl Candidate<'_> {
     /// Compiles the kernels, for a GPU each with the word to `ptxas` with which it spills least.
     pub fn settled(self, target: &Target) -> Result<Executable, Error> {
-        if self.gpu.is_empty() {
-            return self.executable(target);
+        match target {
+            Target::Gpu(_) => Executable::from_fitted(self.form, self.fitted().settled()),
+            _ => self.executable(target),
         }
-        Executable::from_fitted(self.form, self.fitted().settled()?)
     }
 
-    fn fitted(&self) -> gpu::Fitted {
+    fn fitted(self) -> gpu::Fitted {
         gpu::Fitted {
-            schedule: self.schedule.clone(),
-            kernels: self.gpu.iter().map(|(l, _)| l.clone()).collect(),
+            schedule: self.schedule,
+            kernels: self.gpu.into_iter().map(|(lowered, _)| lowered).collect(),
         }
     }
 

@@ -20,6 +20,13 @@ pub struct EntryStats {
     pub barriers: u32,
 }
 
+impl EntryStats {
+    /// Bytes of a thread, stores and loads over the whole text.
+    pub fn spilled(&self) -> u32 {
+        self.spill_stores + self.spill_loads
+    }
+}
+
 /// A warning or a piece of advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

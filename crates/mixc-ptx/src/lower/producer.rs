@@ -9,7 +9,7 @@ use super::{Lower, unsupported};
 use crate::LowerError;
 use crate::emit::{Cmp, Val};
 use crate::place::{Feed, ONCE, Producer};
-use crate::room::{RESERVED_SHARED, Room};
+use crate::room::{Room, held};
 use crate::visit::{self, Key};
 use mixc_ir::Name;
 use mixc_tile::{LoadIx, Stmt};
@@ -81,13 +81,13 @@ impl<'k> Lower<'k> {
     /// registers than that leaves.
     pub(super) fn blocks_per_multiprocessor(&self) -> u32 {
         let limits = self.options.target.limits();
-        let each = self.placement.shared_bytes as u32 + RESERVED_SHARED;
+        let held = held(self.placement.shared_bytes as u32, &limits);
         let loops = self
             .kernel
             .body
             .iter()
             .any(|s| matches!(s, Stmt::For { .. }));
-        let small = self.placement.warp_bits <= 2 && !loops && 2 * each <= limits.shared_per_sm;
+        let small = self.placement.warp_bits <= 2 && !loops && held >= 2;
         if small { 2 } else { 1 }
     }
 

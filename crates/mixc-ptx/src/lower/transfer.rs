@@ -13,6 +13,7 @@ use mixc_tile::{Access, LoadIx, Stmt, TensorArg};
 use std::collections::HashMap;
 
 /// An index of a tensor at a thread's first point, and how registers move it.
+#[derive(Clone)]
 enum Dimension {
     /// The value at register coordinates 0, and a factor for each axis.
     Affine {
@@ -24,6 +25,7 @@ enum Dimension {
 }
 
 /// A tensor as one statement sees it.
+#[derive(Clone)]
 struct View<'k> {
     tensor: &'k TensorArg,
     dims: Vec<Dimension>,
@@ -345,23 +347,7 @@ impl<'k> Lower<'k> {
         at: &[Coordinate],
         cache: &mut Cache,
     ) -> Result<(Val, Val), LowerError> {
-        let mut outer = View {
-            tensor: view.tensor,
-            dims: vec![],
-            base: view.base,
-            safe: view.safe.clone(),
-            starts_before: view.starts_before,
-        };
-        for dim in &view.dims {
-            outer.dims.push(match dim {
-                Dimension::Affine { start, factors } => Dimension::Affine {
-                    start: *start,
-                    factors: factors.clone(),
-                },
-                Dimension::General(ix) => Dimension::General(ix.clone()),
-                Dimension::Gather(a) => Dimension::Gather(a.clone()),
-            });
-        }
+        let mut outer = view.clone();
         if let Some(last) = outer.safe.last_mut() {
             *last = true;
         }

@@ -266,9 +266,11 @@ fn scanned_elements(kernel: &Kernel) -> usize {
 pub fn live_elements(kernel: &Kernel) -> (usize, usize) {
     // Where a mask cuts loaded tiles in some blocks only, those are few.
     let loops = kernel.body.iter().filter(|s| has_product(s));
-    let cuts_all = loops.clone().count() > 0 && loops.clone().all(cuts_loaded);
-    let computed = kernel.body.iter();
-    let computed = computed.map(|stmt| computed_beside(kernel, stmt, cuts_all));
+    let cuts_all = loops.into_iter().all(cuts_loaded);
+    let computed = kernel
+        .body
+        .iter()
+        .map(|stmt| computed_beside(kernel, stmt, cuts_all));
     (result_elements(kernel), computed.max().unwrap_or(0))
 }
 
@@ -280,7 +282,7 @@ fn has_product(stmt: &Stmt) -> bool {
     found
 }
 
-/// Whether a statement makes tiles of loaded ones and nothing else.
+/// Whether a statement makes a tile out of loaded ones alone.
 fn cuts_loaded(stmt: &Stmt) -> bool {
     let loaded = loaded(stmt);
     let mut found = false;
@@ -300,6 +302,7 @@ fn loaded(stmt: &Stmt) -> HashSet<mixc_tile::BufId> {
     found
 }
 
+/// Whether a tile is a loaded one that a mask cuts.
 fn is_cut(stmt: &Stmt, loaded: &HashSet<mixc_tile::BufId>) -> bool {
     let Stmt::Map { dst, .. } = stmt else {
         return false;

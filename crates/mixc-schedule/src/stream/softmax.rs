@@ -8,7 +8,7 @@ use crate::builder::{Builder, places};
 use crate::contract::{accumulate_sum, scale_in_place};
 use crate::lower::{guarded, lower};
 use mixc_ir::{Func, T, Term};
-use mixc_tile::{Access, Expr, Place, ReduceKind, Stmt};
+use mixc_tile::{Access, Expr, Place, ReduceKind};
 
 /// The running maximum, the rescaling of what was accumulated, and this block's share.
 pub fn emit_softmax(
@@ -26,20 +26,9 @@ pub fn emit_softmax(
     if !users.is_empty() {
         b.emit_map(level, s.old.clone(), Expr::Elem(s.max.clone()));
     }
-    let mut names = places(&s.max);
-    names.extend(s.over.iter().cloned());
-    let axes = b.local_axes(&names);
     let expr = Expr::Elem(score.clone());
-    b.emit(
-        level,
-        Stmt::Reduce {
-            axes,
-            kind: ReduceKind::Max,
-            accumulate: true,
-            dst: s.max.clone(),
-            expr: expr.clone(),
-        },
-    );
+    let max = (ReduceKind::Max, true);
+    b.emit_reduce(level, &s.over, max, s.max.clone(), expr.clone());
     if users.is_empty() {
         return Ok(());
     }

@@ -46,7 +46,8 @@ type Known = HashMap<(&'static str, String), Arc<str>>;
 /// Known texts are forgotten when there are more bytes of them.
 const MOST_KNOWN: usize = 256 << 20;
 
-fn ptx(kernel: &PtxKernel) -> Result<Arc<str>, Error> {
+/// The PTX of a kernel; the same text is translated once.
+pub(super) fn ptx(kernel: &PtxKernel) -> Result<Arc<str>, Error> {
     static KNOWN: Mutex<(usize, Option<Known>)> = Mutex::new((0, None));
     let lock = || KNOWN.lock().unwrap_or_else(|e| e.into_inner());
     let key = (kernel.target.chip(), kernel.mlir.clone());

@@ -141,21 +141,21 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 let idles = fitted.idles(job) && !asked.contains("cols");
                 let crowded = is_half(job) && fitted.is_crowded() && !asked.contains("stream");
                 let columns = idles.then(|| fitted.halved("cols", cols / 2)).flatten();
-                let shorter = crowded.then(|| fitted.halved("stream", SHORTEST_STREAM));
-                let stream = match shorter {
-                    // What does not help is taken back: the accumulators alone fill the registers.
-                    Some(None) => roomy.take().map(|n| ("stream", n.min(LONG_STREAM))),
-                    found => found.flatten(),
-                };
-                let Some((name, value)) = columns.or(stream) else {
-                    return Ok(fitted);
-                };
-                if name == "stream" {
-                    match shorter.flatten() {
-                        Some(_) => roomy = roomy.or(fitted.schedule.knobs.get("stream").copied()),
-                        None => _ = asked.insert("stream".to_owned()),
+                let shorter = fitted.halved("stream", SHORTEST_STREAM);
+                let (name, value) = match (columns, shorter, roomy) {
+                    (Some(narrower), ..) => narrower,
+                    _ if !crowded => return Ok(fitted),
+                    (None, Some(shorter), _) => {
+                        roomy = roomy.or(fitted.schedule.knobs.get("stream").copied());
+                        shorter
                     }
-                }
+                    // What does not help is taken back: the accumulators alone fill the registers.
+                    (None, None, Some(length)) => {
+                        asked.insert("stream".to_owned());
+                        ("stream", length.min(LONG_STREAM))
+                    }
+                    (None, None, None) => return Ok(fitted),
+                };
                 knobs.insert(name.to_owned(), value);
                 schedule = schedule_form(form, job, &knobs, true)?;
             }

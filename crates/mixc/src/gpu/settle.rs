@@ -1,8 +1,8 @@
 //! Kernels that spill, lowered again with another word to `ptxas` about registers.
 
+use super::compile::ptx;
 use super::{Fitted, Lowered};
-use crate::Error;
-use mixc_nvtools::{Ptxas, Translator};
+use mixc_nvtools::Ptxas;
 use mixc_ptx::{Options, PtxKernel, Room};
 use mixc_tile::Kernel;
 
@@ -39,28 +39,21 @@ pub fn settle(
 
 impl Fitted {
     /// The same kernels, each settled where `ptxas` is installed.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] if MLIR is not installed.
-    pub fn settled(mut self) -> Result<Fitted, Error> {
+    pub fn settled(mut self) -> Fitted {
         let Ok(ptxas) = Ptxas::find() else {
-            return Ok(self);
+            return self;
         };
-        let translator = super::translator()?;
         let kernels = self.schedule.kernels.iter().zip(self.kernels);
-        let spilled = &mut |l: &Lowered| spilled(translator, &ptxas, &l.kernel);
+        let spilled = &mut |l: &Lowered| spilled(&ptxas, &l.kernel);
         self.kernels = kernels
             .map(|(kernel, lowered)| settle(kernel, lowered, spilled))
             .collect();
-        Ok(self)
+        self
     }
 }
 
 /// Bytes of a thread that `ptxas` stores and loads because registers do not do.
-fn spilled(translator: &Translator, ptxas: &Ptxas, kernel: &PtxKernel) -> Option<u32> {
-    let chip = kernel.target.chip();
-    let ptx = translator.ptx(chip, &kernel.mlir).ok()?;
-    let assembled = ptxas.assemble(&ptx, chip).ok()?;
-    let entry = assembled.entry(&kernel.entry)?;
-    Some(entry.spill_stores + entry.spill_loads)
+fn spilled(ptxas: &Ptxas, kernel: &PtxKernel) -> Option<u32> {
+    let assembled = ptxas.assemble(&ptx(kernel).ok()?, kernel.target.chip());
+    Some(assembled.ok()?.entry(&kernel.entry)?.spilled())
 }
