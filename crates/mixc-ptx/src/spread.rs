@@ -210,7 +210,7 @@ pub(crate) fn out_index(layout: &Layout, out: &str) -> Option<usize> {
     layout.outs().position(|(name, _)| name == out)
 }
 
-/// Lane and warp bits that hold copies: they move no coordinate.
+/// Bits of an input that hold copies: they move no coordinate.
 pub(crate) fn copies(layout: &Layout, input: &str) -> u32 {
     (0..layout.in_bits(input))
         .filter(|b| layout.basis(input, *b).iter().all(|v| *v == 0))

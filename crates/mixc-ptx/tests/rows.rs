@@ -91,3 +91,40 @@ fn single_numbers_need_no_barrier() {
         case.agrees_in(&[config(target)], 1e-5);
     }
 }
+
+/// A state [7, 5] that is loaded, scaled and added to in shared memory: the registers of a tile of 16 x 8 hold each
+/// element several times, and it is scaled and added to once.
+#[test]
+fn short_accumulators_in_shared_memory() {
+    let text = "kernel state() {
+      in k: f32 [64, 7] unit
+      in v: f32 [64, 5] unit
+      in first: f32 [7, 5] unit
+      out last: f32 [7, 5] unit
+      out y: f32 [64, 5] unit
+      shared tk: [7, 32]
+      shared tv: [5, 32]
+      shared state: [7, 5]
+      shared sums: [5, 32]
+      load [a < 7, e < 5] state[a, e] <- first[a, e]
+      for n in 0 .. 2 {
+        load [t < 32, a < 7] tk[a, t] <- k[n * 32 + t, a]
+        load [t < 32, e < 5] tv[e, t] <- v[n * 32 + t, e]
+        map [a < 7, e < 5] state[a, e] = 0.5 * state[a, e]
+        contract [e < 5, t < 32, a < 7] sums[e, t] = state[a, e] * tk[a, t]
+        store [t < 32, e < 5] y[n * 32 + t, e] <- sums[e, t]
+        contract [a < 7, e < 5, t < 32] state[a, e] (+)= tk[a, t] * tv[e, t]
+      }
+      store [a < 7, e < 5] last[a, e] <- state[a, e]
+    }";
+    for target in [Target::Sm80, Target::Sm90a] {
+        let case = Case::new(text).filled();
+        let built = case.build(&config(target));
+        let (ran, expected) = (
+            case.simulate(&built.lowered, &built.ptx).unwrap(),
+            case.expected(),
+        );
+        let found = case.difference(&ran.tensors, &expected, 1e-4);
+        assert_eq!(found, None, "{target}");
+    }
+}

@@ -11,6 +11,7 @@ use crate::place::Home;
 use crate::spread;
 use crate::visit::{self, Key};
 use mixc_ir::{Func, Ix};
+use mixc_layout::REGISTER;
 use mixc_tile::maxima::uniform;
 use mixc_tile::{Access, Expr, Stmt};
 use std::collections::HashMap;
@@ -212,7 +213,7 @@ impl<'k> Lower<'k> {
             }
             own.write_result(points, dst, &values)
         })?;
-        if guarded || needed.is_some() {
+        for _ in 0..usize::from(guarded) + usize::from(needed.is_some()) {
             self.e.close();
         }
         Ok(())
@@ -277,7 +278,8 @@ impl<'k> Lower<'k> {
         expr: &Expr,
     ) -> Result<(), LowerError> {
         let storage = self.storage(dst)?;
-        for r in 0..points.registers() {
+        let copies = spread::copies(&points.layout, REGISTER);
+        for r in (0..points.registers()).filter(|r| r & copies == 0) {
             let Some(at) = points.at(r) else { continue };
             let inside = self.inside(points, &at, &|_| true);
             let guarded = self.e.constant(inside).is_none();

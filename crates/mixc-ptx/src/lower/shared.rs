@@ -9,7 +9,7 @@ use crate::place::{Elem, Home, Storage};
 use crate::visit;
 use crate::{LowerError, spread};
 use mixc_ir::Name;
-use mixc_layout::Layout;
+use mixc_layout::{Layout, REGISTER};
 use mixc_tile::{Access, Place};
 
 /// Where a statement finds an operand.
@@ -162,7 +162,9 @@ impl Lower<'_> {
         mut f: impl FnMut(&mut Self, u32, Val) -> Val,
     ) -> Result<(), LowerError> {
         let storage = self.storage(access)?;
-        for r in 0..points.registers() {
+        // A tile that is shorter than the instruction's has elements in several registers.
+        let copies = spread::copies(&points.layout, REGISTER);
+        for r in (0..points.registers()).filter(|r| r & copies == 0) {
             let Some(at) = points.at(r) else { continue };
             let inside = self.inside(points, &at, &|_| true);
             let guarded = self.e.constant(inside).is_none();
@@ -189,10 +191,10 @@ impl Lower<'_> {
             return false;
         };
         let layout = &points.layout;
-        layout.in_bits(mixc_layout::REGISTER) > 0
+        layout.in_bits(REGISTER) > 0
             && storage.shape[storage.inner].is_multiple_of(2)
             && layout
-                .basis(mixc_layout::REGISTER, 0)
+                .basis(REGISTER, 0)
                 .iter()
                 .enumerate()
                 .all(|(n, v)| *v == u32::from(n == axis))
