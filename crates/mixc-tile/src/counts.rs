@@ -3,6 +3,7 @@
 //! Loops and conditions are followed with the values of their bounds, at every grid point and iteration
 //! that they depend on; what does not depend on a loop variable or grid axis is multiplied.
 
+use crate::maxima::uniform;
 use crate::{Access, Axis, Compare, Expr, Kernel, LoadIx, Place, Space, Stmt};
 use mixc_ir::{Func, Ix, Name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -350,9 +351,12 @@ fn axes_of(access: &Access) -> BTreeSet<Name> {
     access.places.iter().filter_map(axis).collect()
 }
 
-/// Operations on one element.
+/// Operations on one element. What is the same for all elements is computed once.
 fn ops(expr: &Expr) -> Counts {
     let mut work = Counts::default();
+    if uniform(expr) {
+        return work;
+    }
     let children: Vec<&Expr> = match expr {
         Expr::Const(_) | Expr::Scalar(_) | Expr::Elem(_) | Expr::Index(_) => vec![],
         Expr::Add(a, b) | Expr::Mul(a, b) => {

@@ -28,6 +28,7 @@
 //! | [`interpret`] | the meaning of kernels |
 //! | [`simplify`] | smaller kernels for known sizes |
 //! | [`visit`], [`flow`] | walks over statements, where values end up |
+//! | [`reuse`] | work and buffers that statements share |
 //! | [`maxima`] | factors of scores behind their running maximum |
 //! | [`ranges`], [`counts`] | values of indices, amounts of work |
 //!
@@ -46,6 +47,7 @@ mod kernel;
 pub mod maxima;
 mod print;
 pub mod ranges;
+pub mod reuse;
 pub mod simplify;
 pub mod text;
 pub mod verify;

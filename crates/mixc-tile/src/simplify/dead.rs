@@ -12,6 +12,11 @@ pub(super) fn remove(kernel: &mut Kernel) {
     });
     drop_writes(&mut kernel.body, &read);
 
+    drop_unused(kernel);
+}
+
+/// Removes the buffers that no statement touches.
+pub(crate) fn drop_unused(kernel: &mut Kernel) {
     let mut used = BTreeSet::new();
     visit(&mut kernel.body, &mut |access, _| {
         used.insert(access.buf);
@@ -52,7 +57,7 @@ fn drop_writes(body: &mut Vec<Stmt>, read: &BTreeSet<BufId>) {
 
 /// Calls `f` on every access and whether it is only written there. What a statement reads of its own
 /// destination does not keep the destination alive.
-fn visit(body: &mut [Stmt], f: &mut dyn FnMut(&mut Access, bool)) {
+pub(crate) fn visit(body: &mut [Stmt], f: &mut dyn FnMut(&mut Access, bool)) {
     for stmt in body {
         match stmt {
             Stmt::For { body, .. } => visit(body, f),

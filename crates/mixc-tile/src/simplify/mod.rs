@@ -11,7 +11,7 @@
 //!   become `x`; `x + 0` does where `x` is never -0, and `x * 0` becomes 0 where `x` is 1 or 0.
 //! - Writes to buffers that nothing reads go, and so do buffers that are left without use.
 
-mod dead;
+pub(crate) mod dead;
 mod expr;
 mod visit;
 
