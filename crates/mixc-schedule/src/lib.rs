@@ -24,6 +24,7 @@ mod lower;
 mod narrow;
 mod pack;
 mod prepare;
+mod quotient;
 mod roles;
 mod sequential;
 mod spell;
@@ -80,6 +81,7 @@ pub fn schedule(program: &Program, request: &Request) -> Result<Schedule, Schedu
     let mut program = program.clone();
     drop_absent(&mut program, &request.absent);
     spell::spell_out(&mut program);
+    quotient::fewer_divisions(&mut program);
     if request.matrix_units {
         apart::apart(&mut program);
     }
@@ -118,6 +120,7 @@ fn schedule_for(
                 sequential::lower_scan(&program, &name, scan, &roles, &knobs)?
             }
         };
+        mixc_tile::reuse::reuse(&mut kernel);
         declare::declare_tensors(&mut kernel, &program, request);
         kernels.push(kernel);
         if !names.contains(&template) {

@@ -3,8 +3,10 @@
 use crate::ScheduleError;
 use crate::builder::{Binding, Builder, Running, places};
 use crate::contract::lower_sum;
+use crate::quotient::folded;
 use crate::stream::{is_streamed, prepare_streams};
 use mixc_ir::{Func, Ix, Kind, Name, ReduceOp, T, Term};
+use mixc_tile::maxima::uniform;
 use mixc_tile::{Access, Expr, LoadIx, Place, ReduceKind, ScanKind, Stmt};
 
 /// The value of a term as an expression over its tile axes, which are named as in the term.
@@ -44,8 +46,14 @@ fn lower_new(b: &mut Builder, term: &T) -> Result<Expr, ScheduleError> {
         } if b.known.contains(&args[0]) => lower(b, &args[1])?,
         Term::Map { f, args } => {
             let args: Result<Vec<Expr>, _> = args.iter().map(|a| lower(b, a)).collect();
-            let value = Expr::Call(*f, args?);
-            if is_costly(*f) && b.tile_axes(term).len() < 2 {
+            let args = args?;
+            if let Some(v) = folded(*f, &args) {
+                return Ok(Expr::Const(v));
+            }
+            let value = Expr::Call(*f, args);
+            // A quotient of parameters is one number, which need not be computed before what it multiplies.
+            let number = matches!(f, Func::Div | Func::Recip) && uniform(&value);
+            if is_costly(*f) && b.tile_axes(term).len() < 2 && !number {
                 in_buffer(b, term, value)
             } else {
                 value
