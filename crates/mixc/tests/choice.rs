@@ -313,3 +313,47 @@ fn wide_accumulators_get_more_warps() {
     let (_, _, lowered) = chosen("latent_attention", "B=1,H=16,I=4096,J=4096,R=512,P=64");
     assert_eq!(lowered[0].kernel.warps, 8);
 }
+
+/// What all scores are divided by is one number, which they are multiplied by.
+#[test]
+fn scores_are_not_divided_one_by_one() {
+    let (_, kernels, _) = chosen("tempered_attention", "B=1,H=16,T=4096,D=128,E=128");
+    let text = kernels[0].to_string();
+    let scores: Vec<&str> = text.lines().filter(|l| l.contains("tanh")).collect();
+    assert!(!scores.is_empty(), "{text}");
+    let multiplied =
+        |line: &&str| line.contains(" / temperature / cap * s_") && !line.contains("] /");
+    assert!(scores.iter().all(multiplied), "{scores:#?}");
+}
+
+/// Where reading factors takes longer than multiplying them, a warp has 32 rows to use them for: if registers hold the
+/// results and there are blocks enough.
+#[test]
+fn tall_tiles_where_factors_are_what_products_wait_for() {
+    let mixer = Mixer::load("attention_causal").unwrap();
+    let tile = |name: &str, shape: &str| {
+        let job = example_job(&mixer, &sizes(shape), &BTreeMap::new(), DType::Bf16).unwrap();
+        let Target::Gpu(gpu) = target(name) else {
+            panic!("{name} is no GPU")
+        };
+        let forms = mixer.forms(&job.sizes, &target(name));
+        let online = forms.iter().find(|f| f.name == "online").unwrap();
+        let fitted = gpu::fit(online, &job, gpu, &Choices::default()).unwrap();
+        let knobs = &fitted.schedule.knobs;
+        (
+            knobs["rows"],
+            knobs["stream"],
+            fitted.kernels[0].kernel.warps,
+        )
+    };
+    let (long, wide, short) = (
+        "B=1,H=16,G=4,I=4096,J=4096,D=128,E=128",
+        "B=1,H=16,G=4,I=4096,J=4096,D=256,E=256",
+        "B=1,H=4,G=4,I=1024,J=1024,D=128,E=128",
+    );
+    assert_eq!(tile("sm_80", long), (128, 32, 4));
+    assert_eq!(tile("sm_80", &long.replace("128", "64")), (128, 64, 4));
+    for (target, shape) in [("sm_80", wide), ("sm_80", short), ("sm_89", long)] {
+        assert_eq!(tile(target, shape).0, 64, "{target}, {shape}");
+    }
+}

@@ -9,7 +9,7 @@ mod agreement;
 
 use agreement::{Checked, assert_none, check, options};
 use mixc::{
-    Choices, Form, GpuTarget, Mixer, Sizes, Target, VerifyOptions, catalogue, gpu, knobs_of,
+    Choices, Form, GpuTarget, Job, Mixer, Sizes, Target, VerifyOptions, catalogue, gpu, knobs_of,
     random_job,
 };
 use mixc_ir::{DType, Name};
@@ -211,12 +211,7 @@ fn warpgroup_forms(
     sizes: &BTreeMap<String, i64>,
     turn: usize,
 ) -> Vec<(Form, Choices)> {
-    let named = sizes
-        .iter()
-        .map(|(n, v)| (Name::from(n.as_str()), *v))
-        .collect();
-    let (none, dtype) = (BTreeMap::new(), DType::Bf16);
-    let job = random_job(&mixer.program, &named, &none, Pattern::Zeros, dtype, 1).unwrap();
+    let job = zeros(mixer, sizes);
     let forms = mixer
         .forms(&job.sizes, &Target::Gpu(GpuTarget::Sm90a))
         .into_iter();
@@ -241,6 +236,14 @@ fn warpgroup_forms(
         Some((form, choices))
     };
     forms.filter_map(fitting).collect()
+}
+
+/// A bf16 job of these sizes.
+fn zeros(mixer: &Mixer, sizes: &BTreeMap<String, i64>) -> Job {
+    let pair = |(n, v): (&String, &i64)| (Name::from(n.as_str()), *v);
+    let named = sizes.iter().map(pair).collect();
+    let (none, dtype) = (BTreeMap::new(), DType::Bf16);
+    random_job(&mixer.program, &named, &none, Pattern::Zeros, dtype, 1).unwrap()
 }
 
 #[test]
@@ -282,4 +285,50 @@ fn products_of_warpgroups_agree_with_tall_tiles() {
             "no {form} form has products of warpgroups: {names:?}"
         );
     }
+}
+
+/// Tiles of 128 rows for four warps, which are chosen for grids that are too large to simulate.
+#[test]
+fn warps_with_32_rows_agree() {
+    let mixers = mixers();
+    let all = mixers.par_iter().enumerate().filter_map(|(turn, mixer)| {
+        let sizes = own_sizes(mixer, &LONG);
+        let gpu = [GpuTarget::Sm80, GpuTarget::Sm100a][turn % 2];
+        let dtype = [DType::Bf16, DType::F16][turn / 3 % 2];
+        let knobs = [
+            ("rows", 128),
+            ("warps", 4),
+            ("stream", [32, 64][turn / 4 % 2]),
+        ];
+        let choices = Choices::knobs(knobs.map(|(n, v)| (n.to_owned(), v)).into());
+        let forms = mixer.forms(&Sizes::new(), &Target::Gpu(gpu));
+        let name = ["online", "two-pass"][turn / 2 % 2];
+        let form = forms.iter().find(|f| f.name == name)?;
+        if sizes.len() != mixer.program.dims.len() || !streams(mixer, form, &sizes, gpu, &choices) {
+            return None;
+        }
+        let options = VerifyOptions {
+            sizes,
+            form: Some(name.to_owned()),
+            choices,
+            patterns: vec![[Pattern::Large, Pattern::Edges][turn / 8 % 2]],
+            ..options(Target::Gpu(gpu), &[dtype], 0)
+        };
+        Some(run(mixer, &options))
+    });
+    let all: Vec<Checked> = all.collect();
+    assert!(all.len() >= 12, "only {} mixers have such tiles", all.len());
+    assert_none(&failures(&all));
+}
+
+/// Whether a form follows the template that has such tiles, and they fit.
+fn streams(
+    mixer: &Mixer,
+    form: &Form,
+    sizes: &BTreeMap<String, i64>,
+    gpu: GpuTarget,
+    choices: &Choices,
+) -> bool {
+    let fitted = gpu::fit(form, &zeros(mixer, sizes), gpu, choices);
+    fitted.is_ok_and(|f| f.schedule.template == "streaming")
 }

@@ -35,9 +35,17 @@ const MOST_AT_ONCE: usize = 4;
 /// Tiles of two warpgroups: 64 rows each, and a block of the streamed axis that keeps the matrix unit busy for as long as
 /// the other one takes for its elementwise work (Shah et al. 2024, arXiv 2407.08608, section 3.3).
 const WARPGROUP_TILE: [(&str, i64); 2] = [("rows", 128), ("stream", 128)];
+/// Tiles of warps with 32 rows each, so that what a warp reads of keys and values serves two instructions: with 16 rows,
+/// reads of shared memory take longer than the products (Dao 2023, arXiv 2307.08691, has the same tiles).
+const TALL_TILE: [(&str, i64); 2] = [("rows", 128), ("stream", 64)];
+const TALL_WARPS: u32 = 4;
+/// Blocks of such tiles for each multiprocessor: fewer leave some without work.
+const TALL_BLOCKS: usize = 2;
 /// Registers of a thread for the results of products that live at a time, with warpgroups and without: factors, weights
 /// and addresses need the others.
 const RESULT_REGISTERS: [usize; 2] = [160, 112];
+/// The same in tall tiles, whose factors serve two instructions.
+const TALL_REGISTERS: usize = 160;
 /// The same where other tiles are computed beside them: those have operands of their own.
 const REGISTERS_BESIDE: [usize; 2] = [112, 96];
 /// A streamed block is not made shorter than this for them, and where that is not enough, it is this long.
@@ -48,14 +56,22 @@ const CHUNK_OF_HALVES: i64 = 32;
 /// The knob of the longest summed axis that a scan as written keeps whole, and the template that it is for.
 const WHOLE: &str = "whole";
 const SEQUENTIAL: &str = "sequential";
-/// The template that [`WARPGROUP_TILE`] is for.
+/// The template that [`WARPGROUP_TILE`] and [`TALL_TILE`] are for, and its knob for the length of parts.
 const STREAMING: &str = "streaming";
+const PARTS: &str = "S";
 
 fn columns(target: Target) -> i64 {
     match target {
         Target::Sm89 => COLS / 2,
         _ => COLS,
     }
+}
+
+/// Whether the matrix unit waits for shared memory where a factor that a warp has read serves one instruction: 2 KB for
+/// 2048 multiply-adds, at 128 bytes a clock.
+fn waits_for_factors(target: Target) -> bool {
+    // The multiprocessors of 8.9 have half of the matrix unit, those of 9.0 their warpgroups.
+    matches!(target, Target::Sm80 | Target::Sm100a)
 }
 
 fn is_half(job: &Job) -> bool {
@@ -71,7 +87,7 @@ fn is_half(job: &Job) -> bool {
 pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<Fitted, Error> {
     let job = &job.with_small_integers()?;
     let mut knobs = choices.knobs.clone();
-    let (warps, stages) = (knobs.remove("warps"), knobs.remove("stages"));
+    let (mut warps, stages) = (knobs.remove("warps"), knobs.remove("stages"));
     let producer = knobs.remove("producer");
     let alternate = knobs.remove("alternate") == Some(1);
     let mut asked: BTreeSet<String> = knobs.keys().cloned().collect();
@@ -101,17 +117,23 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
         knobs.insert("pack".to_owned(), SHORT);
         schedule = schedule_form(form, job, &knobs, true)?;
     }
+    if waits_for_factors(target) && is_half(job) && wide && warps.is_none() {
+        let options = options(target, choices, TALL_WARPS, stages);
+        if let Some(tall) = tall_tile(form, job, &knobs, &options)? {
+            asked.extend(tall.keys().cloned());
+            knobs.extend(tall);
+            warps = Some(i64::from(TALL_WARPS));
+            schedule = schedule_form(form, job, &knobs, true)?;
+        }
+    }
+    let start = knobs.clone();
     loop {
         let lowered = schedule.kernels.iter().map(|kernel| {
             let mut options = Options {
-                target,
-                precision: choices.precision.unwrap_or_default(),
-                warps: 4,
-                stages: stages.unwrap_or(STAGES).max(1) as u32,
                 aligned: aligned(kernel, job),
                 producer: producer != Some(0),
                 alternate,
-                room: Room::default(),
+                ..options(target, choices, 4, stages)
             };
             options.warps = match warps {
                 Some(warps) => warps as u32,
@@ -160,8 +182,18 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
                 schedule = schedule_form(form, job, &knobs, true)?;
             }
             Err(e @ LowerError::SharedMemory { .. }) => {
-                let (name, value) =
-                    smaller(&schedule.template, &schedule.knobs, &asked).ok_or(e)?;
+                let next = smaller(&schedule.template, &schedule.knobs, &asked);
+                let packs = schedule.knobs.get("pack") == Some(&0) && !asked.contains("pack");
+                let (name, value) = match next {
+                    Some(next) => next,
+                    // With nothing but single positions, tiles of heads and channels are all that is left.
+                    None if packs => {
+                        asked.insert("pack".to_owned());
+                        knobs = start.clone();
+                        ("pack".to_owned(), 1)
+                    }
+                    None => return Err(e.into()),
+                };
                 tracing::debug!(form = form.name, %target, name, value, "smaller tiles");
                 knobs.insert(name, value);
                 schedule = schedule_form(form, job, &knobs, true)?;
@@ -169,6 +201,63 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
             Err(e) => return Err(e.into()),
         }
     }
+}
+
+fn options(target: Target, choices: &Choices, warps: u32, stages: Option<i64>) -> Options {
+    Options {
+        target,
+        precision: choices.precision.unwrap_or_default(),
+        warps,
+        stages: stages.unwrap_or(STAGES).max(1) as u32,
+        aligned: BTreeSet::new(),
+        producer: true,
+        alternate: false,
+        room: Room::default(),
+    }
+}
+
+/// Knobs of the longest [`TALL_TILE`] with which the kernels of a form keep everything in registers and a multiprocessor
+/// holds and gets several blocks; none if there is no such tile, or another one was asked for.
+fn tall_tile(
+    form: &Form,
+    job: &Job,
+    knobs: &BTreeMap<String, i64>,
+    options: &Options,
+) -> Result<Option<BTreeMap<String, i64>>, Error> {
+    if TALL_TILE.iter().any(|(name, _)| knobs.contains_key(*name)) {
+        return Ok(None);
+    }
+    let mut tall: BTreeMap<String, i64> = TALL_TILE.map(|(n, v)| (n.to_owned(), v)).into();
+    let threads = 32 * TALL_WARPS as usize;
+    let target = options.target;
+    let blocks = TALL_BLOCKS * model::card(target).multiprocessors as usize;
+    let memory = target.limits().shared_per_sm as usize / TALL_BLOCKS;
+    while tall["stream"] >= SHORTEST_STREAM {
+        let mut all = knobs.clone();
+        all.extend(tall.clone());
+        let schedule = schedule_form(form, job, &all, true)?;
+        // Other templates hold more in registers, and parts of a long axis are for grids with few blocks.
+        if schedule.template != STREAMING || schedule.knobs.contains_key(PARTS) {
+            return Ok(None);
+        }
+        let fits = |kernel: &Kernel| {
+            let (results, beside) = live_elements(kernel);
+            let options = Options {
+                aligned: aligned(kernel, job),
+                ..options.clone()
+            };
+            let Ok(lowered) = mixc_ptx::lower(kernel, &options) else {
+                return false;
+            };
+            let full = points(&lowered, job) >= blocks && lowered.shared_bytes as usize <= memory;
+            results == 0 || (full && beside == 0 && results <= TALL_REGISTERS * threads)
+        };
+        if schedule.kernels.iter().all(fits) {
+            return Ok(Some(tall));
+        }
+        tall.entry("stream".to_owned()).and_modify(|n| *n /= 2);
+    }
+    Ok(None)
 }
 
 impl Fitted {
