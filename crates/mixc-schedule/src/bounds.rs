@@ -114,6 +114,77 @@ fn either(a: Bounds, b: Bounds) -> Option<Bounds> {
     }
 }
 
+/// Positions of a disjunction that lie in two ranges: those before `head` and those of `rest`, which is bounded from
+/// below. The first keys of a sequence and a window, for example.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Union {
+    pub head: Ix,
+    pub rest: Bounds,
+    /// Where both end, if both do.
+    pub end: Option<Ix>,
+}
+
+/// The two ranges of a disjunction, where one part of it has no bound from below and the other has one.
+pub fn union_of(
+    predicate: &T,
+    j: &Name,
+    size: &Ix,
+    program: &Program,
+    range: &dyn Fn(&Name) -> Option<(Ix, Ix)>,
+) -> Option<Union> {
+    let Term::Map { f: Func::Or, args } = &**predicate else {
+        return None;
+    };
+    let [a, b] = args.as_slice() else {
+        return None;
+    };
+    let all = |part| all_of(&conjuncts(part), j, size, program, range);
+    let (a, b) = (all(a)?, all(b)?);
+    let (head, rest) = match (&a.lo, &b.lo) {
+        (None, Some(_)) => (a.hi?, b),
+        (Some(_), None) => (b.hi?, a),
+        _ => return None,
+    };
+    let end = rest
+        .hi
+        .as_ref()
+        .map(|hi| hi.need.clone().max(head.need.clone()));
+    Some(Union {
+        head: head.need,
+        rest,
+        end,
+    })
+}
+
+/// The bounds that several predicates put together; none if one of them has none.
+fn all_of(
+    predicates: &[T],
+    j: &Name,
+    size: &Ix,
+    program: &Program,
+    range: &dyn Fn(&Name) -> Option<(Ix, Ix)>,
+) -> Option<Bounds> {
+    let mut all = Bounds::default();
+    for predicate in predicates {
+        let own = bounds_of(predicate, j, size, program, range)?;
+        all.lo = match (all.lo, own.lo) {
+            (Some(a), Some(b)) => Some(Bound {
+                need: a.need.max(b.need),
+                full: a.full.max(b.full),
+            }),
+            (a, b) => a.or(b),
+        };
+        all.hi = match (all.hi, own.hi) {
+            (Some(a), Some(b)) => Some(Bound {
+                need: a.need.min(b.need),
+                full: a.full.min(b.full),
+            }),
+            (a, b) => a.or(b),
+        };
+    }
+    Some(all)
+}
+
 /// Bounds of `condition or predicate` where the condition is the same for the whole tile: those of
 /// the predicate where the condition is false, none where it is true.
 fn unless(
@@ -416,6 +487,34 @@ mod tests {
         let at = |w: i64| lo.eval_sizes(&[("w".into(), w)].into());
         assert_eq!(at(-1), Some(0));
         assert_eq!(at(10), Some(54));
+    }
+
+    #[test]
+    fn first_keys_or_a_window_are_two_ranges() {
+        let compare = |f, a: Ix, b: Ix| Term::map(f, vec![index(a), index(b)]);
+        let (i, j) = (Ix::axis("i"), Ix::axis("j"));
+        let first = compare(Func::Lt, j.clone(), Ix::Const(4));
+        let window = compare(Func::Lt, i.clone() - j.clone(), Ix::Const(32));
+        let causal = compare(Func::Le, j.clone(), i);
+        let near = Term::map(Func::And, vec![window.clone(), causal]);
+        let union = |a: &T, b: &T| {
+            let or = Term::map(Func::Or, vec![a.clone(), b.clone()]);
+            assert_eq!(bounds(or.clone()), None);
+            union_of(&or, &"j".into(), &Ix::dim("J"), &Program::default(), &rows)
+        };
+        let found = union(&first, &window).unwrap();
+        assert_eq!((found.head, found.end), (Ix::Const(4), None));
+        assert_eq!(found.rest.lo.unwrap().need, Ix::Const(33));
+        let found = union(&near, &first).unwrap();
+        assert_eq!(
+            (found.head, found.end),
+            (Ix::Const(4), Some(Ix::Const(128)))
+        );
+        assert_eq!(found.rest.hi.unwrap().full, Ix::Const(65));
+        // On data, anything may be in between.
+        let data = Term::map(Func::Lt, vec![Term::read("x", vec![j]), Term::zero()]);
+        assert_eq!(union(&data, &window), None);
+        assert_eq!(union(&window, &near), None);
     }
 
     #[test]

@@ -357,3 +357,25 @@ fn tall_tiles_where_factors_are_what_products_wait_for() {
         assert_eq!(tile(target, shape).0, 64, "{target}, {shape}");
     }
 }
+
+/// The first keys and a window: what lies between is not visited, and loads run ahead over it.
+#[test]
+fn first_keys_and_a_window_leave_out_what_lies_between() {
+    let shape = "B=1,H=16,G=16,I=4096,J=4096,D=128,E=128,window=40,first=4";
+    let (form, kernels, lowered) = chosen("first_keys_window", shape);
+    assert_eq!((form.as_str(), kernels.len()), ("online", 1));
+    let named = sizes(shape)
+        .into_iter()
+        .map(|(n, v)| (n.into(), v))
+        .collect();
+    let fmas = mixc_tile::counts::counts(&kernels[0], &named)
+        .unwrap()
+        .contract_fmas;
+    // Each of 32 tiles of rows of 16 heads meets the first block and the two of its window, the first tiles fewer.
+    let block = 128 * 128 * (128 + 128);
+    assert_eq!(fmas, 16 * (1 + 2 + 30 * 3) * block);
+    // One chain of loops, through the copy engine.
+    assert_eq!(lowered[0].kernel.persistent, Some(1));
+    let prefetched = lowered[0].kernel.shared_bytes as usize / (128 * 128 * 2);
+    assert!(prefetched >= 3, "{prefetched} tiles in flight");
+}

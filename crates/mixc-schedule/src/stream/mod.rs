@@ -267,15 +267,29 @@ fn rename_bound(term: &T, from: &Name, to: &Name) -> T {
     Arc::new(new)
 }
 
-/// Blocks in ascending order: masked ones at the lower bound, full ones, masked ones at the upper.
+/// Blocks in ascending order: those before a gap, masked ones at the lower bound, full ones, masked ones at the upper.
 fn emit_forward(b: &mut Builder, plan: &Loop, var: &Name) -> Result<(), ScheduleError> {
     let reach = reach(b, plan)?;
     let block = b.stream_block as i64;
-    let first = match &reach.lo {
-        Some(lo) => lo.clone().max(Ix::Const(0)).min(plan.size.clone()) / block,
-        None => Ix::Const(0),
-    };
+    let block_of = |lo: &Ix| lo.clone().max(Ix::Const(0)).min(plan.size.clone()) / block;
+    let mut first = reach.lo.as_ref().map_or(Ix::Const(0), block_of);
     let end = reach.hi.ceil_div(Ix::Const(block)).max(first.clone());
+    // The number of a block, how many were skipped, and the value of the variable at the first.
+    let (mut number, mut skipped) = (Ix::Axis(var.clone()), Ix::Const(0));
+    let mut start = first.clone();
+    if let Some(gap) = &reach.gap {
+        let before = gap.from.clone().ceil_div(Ix::Const(block));
+        let before = before.max(first.clone()).min(end.clone());
+        let after = block_of(&gap.to).max(before.clone()).min(end.clone());
+        skipped = after.clone() - before.clone();
+        // One chain of loops, whose loads run ahead over the gap: the number of a block jumps.
+        let behind = (number.clone() - before.clone() + 1)
+            .max(Ix::Const(0))
+            .min(Ix::Const(1));
+        number = number + behind * skipped.clone();
+        emit_body(b, plan, (var, &number), start, before.clone(), None)?;
+        (start, first) = (before, after);
+    }
     let full_first = if reach.full_lo == Ix::Const(0) {
         first.clone()
     } else {
@@ -285,28 +299,31 @@ fn emit_forward(b: &mut Builder, plan: &Loop, var: &Name) -> Result<(), Schedule
     let full_end = (reach.full_hi / block)
         .max(full_first.clone())
         .min(end.clone());
+    let [full_first, full_end, end] = [full_first, full_end, end].map(|n| n - skipped.clone());
+    let at = (var, &number);
     for part in b.blocks.clone() {
         match part {
-            Blocks::CutBelow => emit_body(b, plan, var, first.clone(), full_first.clone(), None)?,
+            Blocks::CutBelow => emit_body(b, plan, at, start.clone(), full_first.clone(), None)?,
             Blocks::Inside => emit_body(
                 b,
                 plan,
-                var,
+                at,
                 full_first.clone(),
                 full_end.clone(),
                 Some(&reach.settled),
             )?,
-            Blocks::CutAbove => emit_body(b, plan, var, full_end.clone(), end.clone(), None)?,
+            Blocks::CutAbove => emit_body(b, plan, at, full_end.clone(), end.clone(), None)?,
         }
     }
     Ok(())
 }
 
-/// One loop over blocks lo..hi; `settled` predicates hold in all of them, and then no block is ragged.
+/// One loop of a variable, which gives the number of a block, over lo..hi; `settled` predicates hold in all of them, and
+/// then no block is ragged.
 fn emit_body(
     b: &mut Builder,
     plan: &Loop,
-    var: &Name,
+    (var, number): (&Name, &Ix),
     lo: Ix,
     hi: Ix,
     settled: Option<&[T]>,
@@ -315,7 +332,7 @@ fn emit_body(
         return Ok(());
     }
     let level = b.open();
-    let base = Ix::Axis(var.clone()) * b.stream_block as i64;
+    let base = number.clone() * b.stream_block as i64;
     let end = settled.is_none().then(|| plan.size.clone());
     let before = b.known.len();
     b.known.extend(settled.unwrap_or(&[]).iter().cloned());
