@@ -67,10 +67,11 @@ fn columns(target: Target) -> i64 {
     }
 }
 
-/// Whether the matrix unit waits for shared memory where a factor that a warp has read serves one instruction: 2 KB for
-/// 2048 multiply-adds, at 128 bytes a clock.
+/// Whether the matrix unit waits for shared memory where a factor that a warp has read serves one instruction: 256 bytes
+/// for 2048 multiply-adds, and a multiprocessor reads 128 bytes a clock.
 fn waits_for_factors(target: Target) -> bool {
-    // The multiprocessors of 8.9 have half of the matrix unit, those of 9.0 their warpgroups.
+    // At 1024 multiply-adds a clock that is all of them. The multiprocessors of 8.9 have half of the matrix unit, those
+    // of 9.0 their warpgroups.
     matches!(target, Target::Sm80 | Target::Sm100a)
 }
 
