@@ -56,6 +56,31 @@ pub fn independent_axes(scan: &Scan) -> BTreeSet<Name> {
     batch
 }
 
+/// Axes along which a step reads states and locals, which are whole tiles in place: no loop goes over blocks of them.
+fn axes_in_place(scan: &Scan) -> BTreeSet<Name> {
+    let own_axes = |tensor: &Name| {
+        let carry = scan.carries.iter().find(|c| c.name == *tensor);
+        let local = scan.body.iter().find(|l| l.name == *tensor);
+        carry.map(|c| &c.axes).or(local.map(|l| &l.axes))
+    };
+    let mut found = BTreeSet::new();
+    for l in &scan.body {
+        l.value.visit(&mut |t| {
+            let Term::Read { tensor, index } = &**t else {
+                return;
+            };
+            let Some(axes) = own_axes(tensor) else { return };
+            // What earlier steps have stored is read like any tensor.
+            let now =
+                |(axis, ix): (&Name, &Ix)| *axis != scan.axis || *ix == Ix::Axis(axis.clone());
+            if axes.iter().zip(index).all(now) {
+                found.extend(index.iter().flat_map(Ix::axes));
+            }
+        });
+    }
+    found
+}
+
 /// Positions of the lane axis that one grid point works on.
 const LANES: usize = 64;
 
@@ -83,9 +108,10 @@ pub fn lower_scan(
     roles: &Roles,
     knobs: &Knobs,
 ) -> Result<(Kernel, &'static str), ScheduleError> {
+    let in_place = axes_in_place(scan);
     let is_long = |axis: &Name| {
         let size = program.axes.get(axis);
-        size.is_some_and(|size| roles.value(size) > knobs[WHOLE])
+        size.is_some_and(|size| roles.value(size) > knobs[WHOLE]) && !in_place.contains(axis)
     };
     let is_stream = |axis: &Name| roles.is_stream(program, axis) || is_long(axis);
     let mut b = Builder::new(program, name, &is_stream);

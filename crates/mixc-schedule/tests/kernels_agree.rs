@@ -477,6 +477,16 @@ fn matrices_of_a_recurrence_stay_in_place() {
     assert_eq!(loads_inside(32), 2);
 }
 
+/// A state that is summed along its own axis is in place as a whole, however long that is.
+#[test]
+fn states_are_not_read_block_by_block() {
+    for (k, v) in [(17, 5), (40, 3), (64, 8)] {
+        let sizes = [("B", 1), ("H", 2), ("T", 5), ("K", k), ("V", v)];
+        let knobs = [("whole", 16), ("stream", 16)];
+        check("delta_rule", "delta_rule", &sizes, &knobs);
+    }
+}
+
 /// Loops around the loads of a tensor, at most; None if there is no load.
 fn depth_of_load(body: &[mixc_tile::Stmt], name: &str) -> Option<usize> {
     let depth = |stmt: &mixc_tile::Stmt| match stmt {

@@ -225,6 +225,22 @@ fn knobs_that_were_asked_for_are_not_made_smaller() {
     );
 }
 
+/// Loops within a prefetched loop that follow each other have a queue of their own.
+#[test]
+fn matrices_of_a_recurrence_in_many_blocks_have_kernels() {
+    let mixer = Mixer::load("lstm").unwrap();
+    let job = example_job(&mixer, &sizes("B=2,T=5,D=40"), &BTreeMap::new(), DType::F32).unwrap();
+    let forms = mixer.forms(&job.sizes, &target("sm_89"));
+    for stages in [1, 2, 3] {
+        let all = [("whole", 16), ("stream", 16), ("stages", stages)];
+        let choices = Choices::knobs(all.map(|(n, v)| (n.to_owned(), v)).into());
+        let Target::Gpu(ada) = target("sm_89") else {
+            panic!("not a GPU")
+        };
+        assert!(gpu::fit(&forms[0], &job, ada, &choices).is_ok(), "{stages}");
+    }
+}
+
 /// The kernels that are chosen for a definition that is not shipped, on sm_90a in bf16.
 fn chosen(name: &str, shape: &str) -> (String, Vec<mixc_tile::Kernel>, Vec<gpu::Lowered>) {
     let path = format!(

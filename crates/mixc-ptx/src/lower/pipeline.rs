@@ -166,10 +166,9 @@ impl<'k> Lower<'k> {
         self.set_stage(ring, current);
         let outside = self.open_body();
         let prefetched = &pipeline.loads[n];
-        for inner in body.iter() {
-            if !prefetched.contains(&(inner as Key)) {
-                self.run(std::slice::from_ref(inner))?;
-            }
+        // What lies between prefetched loads together, for loops in it can be chains.
+        for between in body.split(|s| prefetched.contains(&(s as Key))) {
+            self.run(between)?;
         }
         self.land_all()?;
         self.end_of_turn(stmt, body);
