@@ -5,21 +5,19 @@
 //! In: a kernel. Out: an equal kernel. Only buffers that live within one pass of one statement list
 //! are merged, so that no value crosses a loop's rounds.
 
-use mixc_tile::visit::{each, elements, reads, written};
-use mixc_tile::{Access, BufId, Expr, Kernel, LoadIx, Place, Stmt};
+use mixc_tile::visit::{covers, each, each_access, elements, reads, written};
+use mixc_tile::{Access, BufId, Expr, Kernel, Stmt};
 
 /// Merges what can be merged.
 pub(crate) fn coalesce(kernel: &Kernel) -> Kernel {
     let mut kernel = kernel.clone();
     // Each merge removes a buffer, so this ends.
     while let Some((from, to)) = find(&kernel, &kernel.body) {
-        for stmt in &mut kernel.body {
-            visit_mut(stmt, &mut |access| {
-                if access.buf == from {
-                    access.buf = to;
-                }
-            });
-        }
+        each_access(&mut kernel.body, &mut |access, _| {
+            if access.buf == from {
+                access.buf = to;
+            }
+        });
     }
     kernel
 }
@@ -103,31 +101,6 @@ fn overwrites(kernel: &Kernel, stmt: &Stmt, buf: BufId) -> bool {
     dst.buf == buf && count(std::slice::from_ref(stmt), buf) == 1 && covers(kernel, stmt, dst)
 }
 
-/// Whether an access goes over the whole buffer, each dimension along an axis of its own.
-fn covers(kernel: &Kernel, stmt: &Stmt, access: &Access) -> bool {
-    let (Stmt::Load { axes, .. }
-    | Stmt::Map { axes, .. }
-    | Stmt::Scan { axes, .. }
-    | Stmt::Reduce { axes, .. }
-    | Stmt::Contract { axes, .. }) = stmt
-    else {
-        return false;
-    };
-    let Some(buf) = kernel.bufs.get(access.buf.0 as usize) else {
-        return false;
-    };
-    let mut seen = Vec::new();
-    buf.shape.len() == access.places.len()
-        && access.places.iter().zip(&buf.shape).all(|(place, extent)| {
-            let Place::Axis(name) = place else {
-                return false;
-            };
-            let fresh = !seen.contains(&name);
-            seen.push(name);
-            fresh && axes.iter().any(|a| a.name == *name && a.extent == *extent)
-        })
-}
-
 /// How many accesses to a buffer there are.
 fn count(body: &[Stmt], buf: BufId) -> usize {
     let mut n = 0;
@@ -136,44 +109,4 @@ fn count(body: &[Stmt], buf: BufId) -> usize {
         n += all.filter(|access| access.buf == buf).count();
     });
     n
-}
-
-fn visit_mut(stmt: &mut Stmt, f: &mut dyn FnMut(&mut Access)) {
-    match stmt {
-        Stmt::For { body, .. } => body.iter_mut().for_each(|s| visit_mut(s, f)),
-        Stmt::If {
-            then, otherwise, ..
-        } => then
-            .iter_mut()
-            .chain(otherwise)
-            .for_each(|s| visit_mut(s, f)),
-        Stmt::Load { dst, index, .. } => {
-            f(dst);
-            for ix in index {
-                if let LoadIx::Gather(access) = ix {
-                    f(access);
-                }
-            }
-        }
-        Stmt::Store { src, .. } => visit_expr_mut(src, f),
-        Stmt::Map { dst, expr, .. }
-        | Stmt::Reduce { dst, expr, .. }
-        | Stmt::Scan { dst, expr, .. } => {
-            f(dst);
-            visit_expr_mut(expr, f);
-        }
-        Stmt::Contract { dst, a, b, .. } => [dst, a, b].into_iter().for_each(f),
-    }
-}
-
-fn visit_expr_mut(expr: &mut Expr, f: &mut dyn FnMut(&mut Access)) {
-    match expr {
-        Expr::Elem(access) => f(access),
-        Expr::Add(a, b) | Expr::Mul(a, b) => {
-            visit_expr_mut(a, f);
-            visit_expr_mut(b, f);
-        }
-        Expr::Call(_, args) => args.iter_mut().for_each(|a| visit_expr_mut(a, f)),
-        Expr::Const(_) | Expr::Scalar(_) | Expr::Index(_) => {}
-    }
 }

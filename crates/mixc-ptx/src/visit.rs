@@ -3,7 +3,7 @@
 use mixc_ir::Name;
 use mixc_tile::{Access, BufId, Expr, LoadIx, Place, Stmt};
 
-pub(crate) use mixc_tile::visit::{accumulates, each, elements, reads, written};
+pub(crate) use mixc_tile::visit::{accumulates, each, elements, reads, touches, written};
 
 /// A statement by its place in memory: the kernel is not changed while it is lowered.
 pub(crate) type Key = *const Stmt;

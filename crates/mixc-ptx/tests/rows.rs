@@ -117,14 +117,6 @@ fn short_accumulators_in_shared_memory() {
       }
       store [a < 7, e < 5] last[a, e] <- state[a, e]
     }";
-    for target in [Target::Sm80, Target::Sm90a] {
-        let case = Case::new(text).filled();
-        let built = case.build(&config(target));
-        let (ran, expected) = (
-            case.simulate(&built.lowered, &built.ptx).unwrap(),
-            case.expected(),
-        );
-        let found = case.difference(&ran.tensors, &expected, 1e-4);
-        assert_eq!(found, None, "{target}");
-    }
+    let both = [Target::Sm80, Target::Sm90a].map(config);
+    Case::new(text).agrees_in(&both, 1e-4);
 }

@@ -21,6 +21,22 @@ pub struct Bound {
     pub full: Ix,
 }
 
+impl Bound {
+    fn min(self, other: Bound) -> Bound {
+        Bound {
+            need: self.need.min(other.need),
+            full: self.full.min(other.full),
+        }
+    }
+
+    fn max(self, other: Bound) -> Bound {
+        Bound {
+            need: self.need.max(other.need),
+            full: self.full.max(other.full),
+        }
+    }
+}
+
 /// Splits a mask into predicates that must all hold.
 pub fn conjuncts(mask: &T) -> Vec<T> {
     match &**mask {
@@ -98,28 +114,23 @@ fn either(a: Bounds, b: Bounds) -> Option<Bounds> {
     match (a.lo, a.hi, b.lo, b.hi) {
         (None, Some(a), None, Some(b)) => Some(Bounds {
             lo: None,
-            hi: Some(Bound {
-                need: a.need.max(b.need),
-                full: a.full.max(b.full),
-            }),
+            hi: Some(a.max(b)),
         }),
         (Some(a), None, Some(b), None) => Some(Bounds {
-            lo: Some(Bound {
-                need: a.need.min(b.need),
-                full: a.full.min(b.full),
-            }),
+            lo: Some(a.min(b)),
             hi: None,
         }),
         _ => None,
     }
 }
 
-/// Positions of a disjunction that lie in two ranges: those before `head` and those of `rest`, which is bounded from
-/// below. The first keys of a sequence and a window, for example.
+/// Positions of a disjunction that lie in two ranges: those before `head`, and those from `after` on, up to `hi` if that
+/// range has an end. The first keys of a sequence and a window, for example.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Union {
     pub head: Ix,
-    pub rest: Bounds,
+    pub after: Bound,
+    pub hi: Option<Bound>,
     /// Where both end, if both do.
     pub end: Option<Ix>,
 }
@@ -140,18 +151,16 @@ pub fn union_of(
     };
     let all = |part| all_of(&conjuncts(part), j, size, program, range);
     let (a, b) = (all(a)?, all(b)?);
-    let (head, rest) = match (&a.lo, &b.lo) {
-        (None, Some(_)) => (a.hi?, b),
-        (Some(_), None) => (b.hi?, a),
+    let (head, after, hi) = match (a.lo, b.lo) {
+        (None, Some(after)) => (a.hi?.need, after, b.hi),
+        (Some(after), None) => (b.hi?.need, after, a.hi),
         _ => return None,
     };
-    let end = rest
-        .hi
-        .as_ref()
-        .map(|hi| hi.need.clone().max(head.need.clone()));
+    let end = hi.as_ref().map(|hi| hi.need.clone().max(head.clone()));
     Some(Union {
-        head: head.need,
-        rest,
+        head,
+        after,
+        hi,
         end,
     })
 }
@@ -167,20 +176,8 @@ fn all_of(
     let mut all = Bounds::default();
     for predicate in predicates {
         let own = bounds_of(predicate, j, size, program, range)?;
-        all.lo = match (all.lo, own.lo) {
-            (Some(a), Some(b)) => Some(Bound {
-                need: a.need.max(b.need),
-                full: a.full.max(b.full),
-            }),
-            (a, b) => a.or(b),
-        };
-        all.hi = match (all.hi, own.hi) {
-            (Some(a), Some(b)) => Some(Bound {
-                need: a.need.min(b.need),
-                full: a.full.min(b.full),
-            }),
-            (a, b) => a.or(b),
-        };
+        all.lo = all.lo.into_iter().chain(own.lo).reduce(Bound::max);
+        all.hi = all.hi.into_iter().chain(own.hi).reduce(Bound::min);
     }
     Some(all)
 }
@@ -504,13 +501,13 @@ mod tests {
         };
         let found = union(&first, &window).unwrap();
         assert_eq!((found.head, found.end), (Ix::Const(4), None));
-        assert_eq!(found.rest.lo.unwrap().need, Ix::Const(33));
+        assert_eq!(found.after.need, Ix::Const(33));
         let found = union(&near, &first).unwrap();
         assert_eq!(
             (found.head, found.end),
             (Ix::Const(4), Some(Ix::Const(128)))
         );
-        assert_eq!(found.rest.hi.unwrap().full, Ix::Const(65));
+        assert_eq!(found.hi.unwrap().full, Ix::Const(65));
         // On data, anything may be in between.
         let data = Term::map(Func::Lt, vec![Term::read("x", vec![j]), Term::zero()]);
         assert_eq!(union(&data, &window), None);

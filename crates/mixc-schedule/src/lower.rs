@@ -3,10 +3,10 @@
 use crate::ScheduleError;
 use crate::builder::{Binding, Builder, Running, places};
 use crate::contract::lower_sum;
-use crate::quotient::folded;
 use crate::stream::{is_streamed, prepare_streams};
 use mixc_ir::{Func, Ix, Kind, Name, ReduceOp, T, Term};
 use mixc_tile::maxima::uniform;
+use mixc_tile::simplify::folded;
 use mixc_tile::{Access, Expr, LoadIx, Place, ReduceKind, ScanKind, Stmt};
 
 /// The value of a term as an expression over its tile axes, which are named as in the term.

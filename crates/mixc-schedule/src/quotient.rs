@@ -98,18 +98,6 @@ fn is_whole(term: &T) -> bool {
     }
 }
 
-/// The value of a function of constants.
-pub fn folded(f: Func, args: &[mixc_tile::Expr]) -> Option<f32> {
-    use mixc_tile::Expr;
-    let constant = |e: &Expr| match e {
-        Expr::Const(v) => Some(f64::from(*v)),
-        Expr::Index(Ix::Const(n)) => Some(*n as f64),
-        _ => None,
-    };
-    let args: Option<Vec<f64>> = args.iter().map(constant).collect();
-    Some(f.eval(&args?) as f32)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

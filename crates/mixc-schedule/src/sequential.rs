@@ -23,14 +23,6 @@ pub fn independent_axes(scan: &Scan) -> BTreeSet<Name> {
     else {
         return BTreeSet::new();
     };
-    let axes_of = |name: &Name| {
-        let carry = scan
-            .carries
-            .iter()
-            .find(|c| c.name == *name)
-            .map(|c| &c.axes);
-        carry.or_else(|| scan.body.iter().find(|l| l.name == *name).map(|l| &l.axes))
-    };
     let mut batch: BTreeSet<Name> = first.iter().filter(|a| **a != scan.axis).cloned().collect();
     for carry in &scan.carries {
         batch.retain(|a| carry.axes.contains(a));
@@ -40,7 +32,9 @@ pub fn independent_axes(scan: &Scan) -> BTreeSet<Name> {
             let Term::Read { tensor, index } = &**t else {
                 return;
             };
-            let Some(axes) = axes_of(tensor) else { return };
+            let Some(axes) = axes_of(scan, tensor) else {
+                return;
+            };
             for (axis, ix) in axes.iter().zip(index) {
                 if *ix != Ix::Axis(axis.clone()) {
                     batch.remove(axis);
@@ -56,20 +50,24 @@ pub fn independent_axes(scan: &Scan) -> BTreeSet<Name> {
     batch
 }
 
+/// The axes of a state or a local of the step.
+fn axes_of<'s>(scan: &'s Scan, name: &Name) -> Option<&'s [Name]> {
+    let carry = scan.carries.iter().find(|c| c.name == *name);
+    let local = scan.body.iter().find(|l| l.name == *name);
+    carry.map(|c| &*c.axes).or(local.map(|l| &*l.axes))
+}
+
 /// Axes along which a step reads states and locals, which are whole tiles in place: no loop goes over blocks of them.
 fn axes_in_place(scan: &Scan) -> BTreeSet<Name> {
-    let own_axes = |tensor: &Name| {
-        let carry = scan.carries.iter().find(|c| c.name == *tensor);
-        let local = scan.body.iter().find(|l| l.name == *tensor);
-        carry.map(|c| &c.axes).or(local.map(|l| &l.axes))
-    };
     let mut found = BTreeSet::new();
     for l in &scan.body {
         l.value.visit(&mut |t| {
             let Term::Read { tensor, index } = &**t else {
                 return;
             };
-            let Some(axes) = own_axes(tensor) else { return };
+            let Some(axes) = axes_of(scan, tensor) else {
+                return;
+            };
             // What earlier steps have stored is read like any tensor.
             let now =
                 |(axis, ix): (&Name, &Ix)| *axis != scan.axis || *ix == Ix::Axis(axis.clone());

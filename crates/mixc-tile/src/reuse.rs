@@ -14,17 +14,24 @@
 //! map [a, e] S[a, e] = next[a, e]
 //! ```
 
-use crate::simplify::dead::{drop_unused, visit};
-use crate::visit::{each, elements, reads, written};
-use crate::{Access, BufId, Expr, Kernel, Place, Stmt};
-use mixc_ir::Name;
+use crate::simplify::dead::drop_unused;
+use crate::visit::{covers, each, each_access, elements, reads, touches, written};
+use crate::{BufId, Expr, Kernel, Stmt};
 use std::collections::BTreeSet;
 
 /// Applies both rules wherever they fit. The kernel stores the same values.
 pub fn reuse(kernel: &mut Kernel) {
-    compute_once(&mut kernel.body);
-    while let Some(copy) = copies(&kernel.body).into_iter().find(|c| c.fits(kernel)) {
-        copy.remove(&mut kernel.body);
+    let mut body = std::mem::take(&mut kernel.body);
+    compute_once(kernel, &mut body);
+    kernel.body = body;
+    // Each copy that goes leaves a buffer without use, so this ends.
+    while let Some((from, to)) = copied(kernel, &kernel.body) {
+        each_access(&mut kernel.body, &mut |access, _| {
+            if access.buf == from {
+                access.buf = to;
+            }
+        });
+        drop_copies(&mut kernel.body);
     }
     drop_unused(kernel);
 }
@@ -39,10 +46,12 @@ fn blocks(stmt: &mut Stmt) -> Vec<&mut Vec<Stmt>> {
     }
 }
 
-fn compute_once(body: &mut Vec<Stmt>) {
+fn compute_once(kernel: &Kernel, body: &mut Vec<Stmt>) {
     for n in 0..body.len() {
-        blocks(&mut body[n]).into_iter().for_each(compute_once);
-        let Some(r) = (0..n).find(|r| reduces_the_same(body, *r, n)) else {
+        for inner in blocks(&mut body[n]) {
+            compute_once(kernel, inner);
+        }
+        let Some(r) = (0..n).find(|r| reduces_the_same(kernel, body, *r, n)) else {
             continue;
         };
         let map = body.remove(n);
@@ -54,7 +63,7 @@ fn compute_once(body: &mut Vec<Stmt>) {
 }
 
 /// Whether statement `r` reduces the tile that statement `n` makes, which could be made before.
-fn reduces_the_same(body: &[Stmt], r: usize, n: usize) -> bool {
+fn reduces_the_same(kernel: &Kernel, body: &[Stmt], r: usize, n: usize) -> bool {
     let Stmt::Map { axes, dst, expr } = &body[n] else {
         return false;
     };
@@ -69,164 +78,76 @@ fn reduces_the_same(body: &[Stmt], r: usize, n: usize) -> bool {
     let mut inputs = vec![];
     elements(expr, &mut inputs);
     let inputs: BTreeSet<BufId> = inputs.into_iter().map(|a| a.buf).collect();
-    let same = expr == other && reduced.len() == axes.len();
-    same && reduced.iter().all(|a| axes.contains(a))
-        && dst.places.len() == axes.len()
-        && is_whole(dst)
+    let between = &body[r..n];
+    expr == other
+        && reduced.len() == axes.len()
+        && reduced.iter().all(|a| axes.contains(a))
+        && covers(kernel, &body[n], dst)
         && !inputs.contains(&dst.buf)
-        && !touches(&body[r..n], dst.buf)
-        && !inputs.iter().any(|b| writes(&body[r..n], *b))
+        && count(between, &|s| touches(s, dst.buf)) == 0
+        && count(between, &|s| {
+            written(s).is_some_and(|d| inputs.contains(&d.buf))
+        }) == 0
 }
 
-/// Whether an access goes along one axis in every dimension.
-fn is_whole(access: &Access) -> bool {
-    let axes: BTreeSet<&Name> = access.places.iter().filter_map(axis).collect();
-    axes.len() == access.places.len()
+fn count(body: &[Stmt], wanted: &dyn Fn(&Stmt) -> bool) -> usize {
+    let mut n = 0;
+    each(body, &mut |stmt| n += usize::from(wanted(stmt)));
+    n
 }
 
-fn axis(place: &Place) -> Option<&Name> {
-    match place {
-        Place::Axis(name) => Some(name),
-        Place::At(_) => None,
+/// A buffer that is computed for a copy, in this list or a list inside it, and where the copy goes.
+fn copied(kernel: &Kernel, body: &[Stmt]) -> Option<(BufId, BufId)> {
+    body.iter().enumerate().find_map(|(at, stmt)| match stmt {
+        Stmt::For { body, .. } => copied(kernel, body),
+        Stmt::If {
+            then, otherwise, ..
+        } => copied(kernel, then).or_else(|| copied(kernel, otherwise)),
+        _ => copied_by(kernel, &body[..=at]),
+    })
+}
+
+/// What the last statement copies, and where to, if what it copies can be computed there.
+fn copied_by(kernel: &Kernel, body: &[Stmt]) -> Option<(BufId, BufId)> {
+    let copy = body.last()?;
+    let Stmt::Map {
+        dst,
+        expr: Expr::Elem(src),
+        ..
+    } = copy
+    else {
+        return None;
+    };
+    let (from, to) = (src.buf, dst.buf);
+    let made = body
+        .iter()
+        .position(|s| written(s).is_some_and(|d| d.buf == from))?;
+    let maker = &body[made];
+    let Stmt::Map { dst: made_in, .. } = maker else {
+        return None;
+    };
+    // In place, an element may depend on the one that it replaces only.
+    let elementwise = reads(maker)
+        .iter()
+        .all(|a| a.buf != to || a.places == made_in.places);
+    let (old, new) = (&kernel.bufs[from.0 as usize], &kernel.bufs[to.0 as usize]);
+    let all = &kernel.body;
+    let fits = from != to
+        && dst.places == src.places
+        && (&old.shape, old.space) == (&new.shape, new.space)
+        && covers(kernel, copy, dst)
+        && covers(kernel, maker, made_in)
+        && elementwise
+        && count(all, &|s| written(s).is_some_and(|d| d.buf == from)) == 1
+        && count(all, &|s| touches(s, from)) == count(&body[made..], &|s| touches(s, from))
+        && count(&body[made + 1..body.len() - 1], &|s| touches(s, to)) == 0;
+    fits.then_some((from, to))
+}
+
+/// Drops statements that copy a buffer to itself.
+fn drop_copies(body: &mut Vec<Stmt>) {
+    body.retain(|stmt| !matches!(stmt, Stmt::Map { dst, expr: Expr::Elem(src), .. } if dst == src));
+    for stmt in body {
+        blocks(stmt).into_iter().for_each(drop_copies);
     }
-}
-
-fn touches(body: &[Stmt], buf: BufId) -> bool {
-    let mut found = false;
-    each(body, &mut |s| {
-        found |= written(s).is_some_and(|d| d.buf == buf) || reads(s).iter().any(|a| a.buf == buf);
-    });
-    found
-}
-
-fn writes(body: &[Stmt], buf: BufId) -> bool {
-    let mut found = false;
-    each(body, &mut |s| {
-        found |= written(s).is_some_and(|d| d.buf == buf)
-    });
-    found
-}
-
-/// A statement that copies a whole buffer: its place (indices of blocks and statements from the outermost in) and what
-/// it copies.
-struct Copy {
-    path: Vec<(usize, usize)>,
-    at: usize,
-    from: BufId,
-    to: BufId,
-}
-
-fn copies(body: &[Stmt]) -> Vec<Copy> {
-    let mut found = vec![];
-    copies_in(body, &mut vec![], &mut found);
-    found
-}
-
-fn copies_in(body: &[Stmt], path: &mut Vec<(usize, usize)>, found: &mut Vec<Copy>) {
-    for (at, stmt) in body.iter().enumerate() {
-        let inner: Vec<&Vec<Stmt>> = match stmt {
-            Stmt::For { body, .. } => vec![body],
-            Stmt::If {
-                then, otherwise, ..
-            } => vec![then, otherwise],
-            _ => vec![],
-        };
-        for (block, inner) in inner.into_iter().enumerate() {
-            path.push((at, block));
-            copies_in(inner, path, found);
-            path.pop();
-        }
-        if let Stmt::Map {
-            dst,
-            expr: Expr::Elem(src),
-            ..
-        } = stmt
-            && dst.buf != src.buf
-            && dst.places == src.places
-            && is_whole(dst)
-        {
-            found.push(Copy {
-                path: path.clone(),
-                at,
-                from: src.buf,
-                to: dst.buf,
-            });
-        }
-    }
-}
-
-impl Copy {
-    fn block<'b>(&self, mut body: &'b [Stmt]) -> &'b [Stmt] {
-        for (at, block) in &self.path {
-            body = match &body[*at] {
-                Stmt::For { body, .. } => body,
-                Stmt::If { then, .. } if *block == 0 => then,
-                Stmt::If { otherwise, .. } => otherwise,
-                _ => body,
-            };
-        }
-        body
-    }
-
-    /// The statement that makes all of what is copied.
-    fn maker(&self, block: &[Stmt]) -> Option<usize> {
-        let made = |s: &Stmt| written(s).is_some_and(|d| d.buf == self.from);
-        block[..self.at].iter().position(made)
-    }
-
-    fn fits(&self, kernel: &Kernel) -> bool {
-        let block = self.block(&kernel.body);
-        let (from, to) = (
-            &kernel.bufs[self.from.0 as usize],
-            &kernel.bufs[self.to.0 as usize],
-        );
-        let (Some(made), Stmt::Map { axes: copied, .. }) = (self.maker(block), &block[self.at])
-        else {
-            return false;
-        };
-        let Stmt::Map { axes, dst, .. } = &block[made] else {
-            return false;
-        };
-        let extents = |axes: &[crate::Axis]| axes.iter().map(|a| a.extent).product::<usize>();
-        let all: usize = from.shape.iter().product();
-        // In place, an element may depend on the one that it replaces only.
-        let elementwise = reads(&block[made])
-            .iter()
-            .all(|a| a.buf != self.to || a.places == dst.places);
-        let (mut everywhere, mut makers) = (0, 0);
-        each(&kernel.body, &mut |s| {
-            everywhere += usize::from(touches_itself(s, self.from));
-            makers += usize::from(written(s).is_some_and(|d| d.buf == self.from));
-        });
-        let mut inside = 0;
-        each(&block[made..=self.at], &mut |s| {
-            inside += usize::from(touches_itself(s, self.from));
-        });
-        from.shape == to.shape
-            && from.space == to.space
-            && is_whole(dst)
-            && extents(axes) == all
-            && extents(copied) == all
-            && elementwise
-            && makers == 1
-            && everywhere == inside
-            && !touches(&block[made + 1..self.at], self.to)
-    }
-
-    fn remove(&self, body: &mut Vec<Stmt>) {
-        let mut block = body;
-        for (at, inner) in &self.path {
-            block = blocks(&mut block[*at]).swap_remove(*inner);
-        }
-        block.remove(self.at);
-        visit(block, &mut |access, _| {
-            if access.buf == self.from {
-                access.buf = self.to;
-            }
-        });
-    }
-}
-
-fn touches_itself(stmt: &Stmt, buf: BufId) -> bool {
-    written(stmt).is_some_and(|d| d.buf == buf) || reads(stmt).iter().any(|a| a.buf == buf)
 }

@@ -11,7 +11,6 @@ use crate::place::Home;
 use crate::spread;
 use crate::visit::{self, Key};
 use mixc_ir::{Func, Ix};
-use mixc_layout::REGISTER;
 use mixc_tile::maxima::uniform;
 use mixc_tile::{Access, Expr, Stmt};
 use std::collections::HashMap;
@@ -278,21 +277,11 @@ impl<'k> Lower<'k> {
         expr: &Expr,
     ) -> Result<(), LowerError> {
         let storage = self.storage(dst)?;
-        let copies = spread::copies(&points.layout, REGISTER);
-        for r in (0..points.registers()).filter(|r| r & copies == 0) {
-            let Some(at) = points.at(r) else { continue };
-            let inside = self.inside(points, &at, &|_| true);
-            let guarded = self.e.constant(inside).is_none();
-            if guarded {
-                self.e.open_if(inside);
-            }
-            let value = self.number(expr, points, r, &at, &mut Cache::new())?;
-            let address = self.element(points, &at, dst, &storage, false)?;
-            self.write_element(&storage, address, value);
-            if guarded {
-                self.e.close();
-            }
-        }
-        Ok(())
+        self.each_element(points, |own, r, at| {
+            let value = own.number(expr, points, r, at, &mut Cache::new())?;
+            let address = own.element(points, at, dst, &storage, false)?;
+            own.write_element(&storage, address, value);
+            Ok(())
+        })
     }
 }

@@ -162,7 +162,22 @@ impl Lower<'_> {
         mut f: impl FnMut(&mut Self, u32, Val) -> Val,
     ) -> Result<(), LowerError> {
         let storage = self.storage(access)?;
-        // A tile that is shorter than the instruction's has elements in several registers.
+        self.each_element(points, |own, r, at| {
+            let address = own.element(points, at, access, &storage, false)?;
+            let old = own.read_element(&storage, address);
+            let new = f(own, r, old);
+            own.write_element(&storage, address, new);
+            Ok(())
+        })
+    }
+
+    /// Calls `f` for every element within a tile, once for each: a tile that is shorter than the instruction's has
+    /// elements in several registers.
+    pub(super) fn each_element(
+        &mut self,
+        points: &Points,
+        mut f: impl FnMut(&mut Self, u32, &[Coordinate]) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
         let copies = spread::copies(&points.layout, REGISTER);
         for r in (0..points.registers()).filter(|r| r & copies == 0) {
             let Some(at) = points.at(r) else { continue };
@@ -171,10 +186,7 @@ impl Lower<'_> {
             if guarded {
                 self.e.open_if(inside);
             }
-            let address = self.element(points, &at, access, &storage, false)?;
-            let old = self.read_element(&storage, address);
-            let new = f(self, r, old);
-            self.write_element(&storage, address, new);
+            f(self, r, &at)?;
             if guarded {
                 self.e.close();
             }

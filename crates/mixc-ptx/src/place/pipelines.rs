@@ -134,8 +134,8 @@ fn candidates<'k>(
         let writers = count(&kernel.body, &|s| {
             visit::written(s).is_some_and(|d| d.buf == dst.buf)
         });
-        let inside = count(body, &|s| touches(s, dst.buf));
-        let everywhere = count(&kernel.body, &|s| touches(s, dst.buf));
+        let inside = count(body, &|s| visit::touches(s, dst.buf));
+        let everywhere = count(&kernel.body, &|s| visit::touches(s, dst.buf));
         moves
             && declared.usage != Usage::Out
             && visit::only_read(kernel, tensor)
@@ -146,11 +146,6 @@ fn candidates<'k>(
             && inside == everywhere
     };
     body.iter().filter(fits).collect()
-}
-
-fn touches(stmt: &Stmt, buf: mixc_tile::BufId) -> bool {
-    visit::reads(stmt).iter().any(|a| a.buf == buf)
-        || visit::written(stmt).is_some_and(|d| d.buf == buf)
 }
 
 fn count(body: &[Stmt], wanted: &dyn Fn(&Stmt) -> bool) -> usize {

@@ -2,7 +2,7 @@
 
 use super::Loop;
 use crate::ScheduleError;
-use crate::bounds::{Bounds, bounds_of, conjuncts, union_of};
+use crate::bounds::{Bound, Bounds, Union, bounds_of, conjuncts, union_of};
 use crate::builder::Builder;
 use mixc_ir::{Func, Ix, Name, T, Term};
 use std::sync::Arc;
@@ -60,25 +60,21 @@ pub fn reach(b: &Builder, plan: &Loop) -> Result<Reach, ScheduleError> {
         let (mut own_lo, mut own_hi): (Option<Ix>, Ix) = (None, plan.size.clone());
         let mut gap = None;
         for predicate in node {
-            let found: Option<Bounds> =
-                bounds_of(&predicate, &plan.j, &plan.size, b.program, &range);
-            let Some(found) = found.filter(|f| is_known(b, f)) else {
-                let union = union_of(&predicate, &plan.j, &plan.size, b.program, &range);
+            let found = bounds_of(&predicate, &plan.j, &plan.size, b.program, &range);
+            let known = |f: &Bounds| [&f.lo, &f.hi].into_iter().flatten().all(|s| is_known(b, s));
+            let Some(found) = found.filter(known) else {
                 // One gap is enough: a second mask of the kind is evaluated in every block.
-                if let Some(union) = union.filter(|u| gap.is_none() && is_known(b, &u.rest))
-                    && let Some(lo) = union.rest.lo
-                    && let Some(head) = Some(union.head).filter(|h| is_fixed(b, h))
-                {
-                    full_lo = full_lo.max(lo.full);
-                    if let Some(bound) = union.rest.hi {
+                if let Some(union) = two_ranges(b, plan, &predicate).filter(|_| gap.is_none()) {
+                    full_lo = full_lo.max(union.after.full);
+                    if let Some(bound) = union.hi {
                         full_hi = full_hi.min(bound.full);
                     }
                     if let Some(end) = union.end {
                         own_hi = own_hi.min(end);
                     }
                     gap = Some(Gap {
-                        from: head,
-                        to: lo.need,
+                        from: union.head,
+                        to: union.after.need,
                     });
                     settled.push(predicate);
                 }
@@ -114,6 +110,15 @@ pub fn reach(b: &Builder, plan: &Loop) -> Result<Reach, ScheduleError> {
     })
 }
 
+/// A mask that leaves out what lies between two ranges, if both are known when a grid point begins.
+fn two_ranges(b: &Builder, plan: &Loop, predicate: &T) -> Option<Union> {
+    let range = |axis: &Name| b.range(axis);
+    let union = union_of(predicate, &plan.j, &plan.size, b.program, &range)?;
+    let fixed = is_fixed(b, &union.head) && is_known(b, &union.after);
+    let known = fixed && union.hi.as_ref().is_none_or(|hi| is_known(b, hi));
+    known.then_some(union)
+}
+
 /// What no node needs: every one of them has a gap, and this is in all.
 fn common(gaps: Vec<Option<Gap>>) -> Option<Gap> {
     let all: Option<Vec<Gap>> = gaps.into_iter().collect();
@@ -123,10 +128,9 @@ fn common(gaps: Vec<Option<Gap>>) -> Option<Gap> {
     })
 }
 
-/// Whether bounds are known when a grid point begins.
-fn is_known(b: &Builder, bounds: &Bounds) -> bool {
-    let mut sides = [&bounds.lo, &bounds.hi].into_iter().flatten();
-    sides.all(|side| is_fixed(b, &side.need) && is_fixed(b, &side.full))
+/// Whether a bound is known when a grid point begins.
+fn is_known(b: &Builder, bound: &Bound) -> bool {
+    is_fixed(b, &bound.need) && is_fixed(b, &bound.full)
 }
 
 /// Whether elements of tensors in an index are at sizes and grid axes.

@@ -54,13 +54,8 @@ fn call(func: Func, mut args: Vec<Expr>, range: &dyn Fn(&Ix) -> Interval) -> Exp
     if args.len() != func.arity() {
         return Expr::Call(func, args);
     }
-    let constants: Option<Vec<f64>> = args
-        .iter()
-        .map(constant)
-        .map(|c| c.map(f64::from))
-        .collect();
-    if let Some(values) = constants {
-        return Expr::Const(func.eval(&values) as f32);
+    if let Some(value) = folded(func, &args) {
+        return Expr::Const(value);
     }
     if let Some(value) = decided(func, &args, range) {
         return Expr::Const(f32::from(value));
@@ -94,6 +89,17 @@ fn call(func: Func, mut args: Vec<Expr>, range: &dyn Fn(&Ix) -> Interval) -> Exp
         },
         _ => Expr::Call(func, args),
     }
+}
+
+/// The value of a function of constants, by way of f64 as in the interpreter.
+pub fn folded(func: Func, args: &[Expr]) -> Option<f32> {
+    let value = |arg: &Expr| match arg {
+        Expr::Const(v) => Some(f64::from(*v)),
+        Expr::Index(Ix::Const(n)) => Some(*n as f64),
+        _ => None,
+    };
+    let values: Option<Vec<f64>> = args.iter().map(value).collect();
+    Some(func.eval(&values?) as f32)
 }
 
 fn constant(expr: &Expr) -> Option<f32> {

@@ -16,10 +16,13 @@ mod expr;
 mod visit;
 
 use crate::ranges::{Interval, decide, range};
+use crate::visit::axes_of;
 use crate::{Access, Cond, Expr, Kernel, Place, Stmt};
 use mixc_ir::{Ix, Name};
 use std::collections::BTreeMap;
-use visit::{axes_of, for_each_index};
+use visit::for_each_index;
+
+pub use expr::folded;
 
 /// The kernel for given sizes: each bound `$T` is its number everywhere and no longer a parameter.
 pub fn bind(kernel: &Kernel, sizes: &BTreeMap<Name, i64>) -> Kernel {

@@ -1,20 +1,7 @@
 //! Every index expression of a statement.
 
-use crate::{Access, Axis, Expr, LoadIx, Place, Stmt};
+use crate::{Access, Expr, LoadIx, Place, Stmt};
 use mixc_ir::Ix;
-
-/// The local axes of a statement; none of loops and conditions.
-pub(super) fn axes_of(stmt: &Stmt) -> &[Axis] {
-    match stmt {
-        Stmt::For { .. } | Stmt::If { .. } => &[],
-        Stmt::Load { axes, .. }
-        | Stmt::Store { axes, .. }
-        | Stmt::Map { axes, .. }
-        | Stmt::Reduce { axes, .. }
-        | Stmt::Contract { axes, .. }
-        | Stmt::Scan { axes, .. } => axes,
-    }
-}
 
 /// Calls `f` on every index expression of the statements, those in accesses included.
 pub(super) fn for_each_index(body: &mut [Stmt], f: &mut dyn FnMut(&mut Ix)) {

@@ -120,11 +120,13 @@ pub fn fit(form: &Form, job: &Job, target: Target, choices: &Choices) -> Result<
     }
     if waits_for_factors(target) && is_half(job) && wide && warps.is_none() {
         let options = options(target, choices, TALL_WARPS, stages);
-        if let Some(tall) = tall_tile(form, job, &knobs, &options)? {
-            asked.extend(tall.keys().cloned());
-            knobs.extend(tall);
+        if let Some(tall) = tall_schedule(form, job, &knobs, &options)? {
+            for (name, _) in TALL_TILE {
+                asked.insert(name.to_owned());
+                knobs.insert(name.to_owned(), tall.knobs[name]);
+            }
             warps = Some(i64::from(TALL_WARPS));
-            schedule = schedule_form(form, job, &knobs, true)?;
+            schedule = tall;
         }
     }
     let start = knobs.clone();
@@ -217,46 +219,47 @@ fn options(target: Target, choices: &Choices, warps: u32, stages: Option<i64>) -
     }
 }
 
-/// Knobs of the longest [`TALL_TILE`] with which the kernels of a form keep everything in registers and a multiprocessor
-/// holds and gets several blocks; none if there is no such tile, or another one was asked for.
-fn tall_tile(
+/// The schedule with the longest [`TALL_TILE`] with which the kernels of a form keep everything in registers and a
+/// multiprocessor holds and gets several blocks; none if there is no such tile, or another one was asked for.
+fn tall_schedule(
     form: &Form,
     job: &Job,
     knobs: &BTreeMap<String, i64>,
     options: &Options,
-) -> Result<Option<BTreeMap<String, i64>>, Error> {
+) -> Result<Option<Schedule>, Error> {
     if TALL_TILE.iter().any(|(name, _)| knobs.contains_key(*name)) {
         return Ok(None);
     }
-    let mut tall: BTreeMap<String, i64> = TALL_TILE.map(|(n, v)| (n.to_owned(), v)).into();
+    let mut knobs = knobs.clone();
+    knobs.extend(TALL_TILE.map(|(name, value)| (name.to_owned(), value)));
     let threads = 32 * TALL_WARPS as usize;
     let target = options.target;
     let blocks = TALL_BLOCKS * model::card(target).multiprocessors as usize;
     let memory = target.limits().shared_per_sm as usize / TALL_BLOCKS;
-    while tall["stream"] >= SHORTEST_STREAM {
-        let mut all = knobs.clone();
-        all.extend(tall.clone());
-        let schedule = schedule_form(form, job, &all, true)?;
+    while knobs["stream"] >= SHORTEST_STREAM {
+        let schedule = schedule_form(form, job, &knobs, true)?;
         // Other templates hold more in registers, and parts of a long axis are for grids with few blocks.
         if schedule.template != STREAMING || schedule.knobs.contains_key(PARTS) {
             return Ok(None);
         }
         let fits = |kernel: &Kernel| {
             let (results, beside) = live_elements(kernel);
+            if results > TALL_REGISTERS * threads || (results > 0 && beside > 0) {
+                return false;
+            }
             let options = Options {
                 aligned: aligned(kernel, job),
                 ..options.clone()
             };
-            let Ok(lowered) = mixc_ptx::lower(kernel, &options) else {
-                return false;
-            };
-            let full = points(&lowered, job) >= blocks && lowered.shared_bytes as usize <= memory;
-            results == 0 || (full && beside == 0 && results <= TALL_REGISTERS * threads)
+            let lowered = mixc_ptx::lower(kernel, &options);
+            let full =
+                |k: &PtxKernel| points(k, job) >= blocks && k.shared_bytes as usize <= memory;
+            lowered.is_ok_and(|k| results == 0 || full(&k))
         };
         if schedule.kernels.iter().all(fits) {
-            return Ok(Some(tall));
+            return Ok(Some(schedule));
         }
-        tall.entry("stream".to_owned()).and_modify(|n| *n /= 2);
+        knobs.insert("stream".to_owned(), knobs["stream"] / 2);
     }
     Ok(None)
 }
